@@ -1,0 +1,342 @@
+//! The pool that lends a buffer when data arrives, so that an idle connection pins none.
+//!
+//! One reserved region of memory, cut into buffers of equal size. A buffer that comes back is kept *warm* (resident) while few
+//! are; the others' pages go back to the system at once, so that memory falls after a burst. What is lent is bounded; who asks
+//! beyond that waits (the port keeps the order), and the pool tells the port when something has come back.
+
+use std::{
+    fmt, io, slice,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::Buffer;
+use crate::sys::memory::Region;
+
+/// How many free buffers stay resident: enough for the burst of a busy moment, 2 MiB with the default size.
+const WARM: usize = 128;
+
+/// The size and number of the buffers that a port lends.
+///
+/// ```
+/// use completion_port::{CompletionPort, PoolOptions};
+///
+/// let port = CompletionPort::<(), ()>::builder().pool(PoolOptions::new().buffer_size(4096).limit(2)).build::<(), ()>()?;
+/// let (a, b) = (port.lend(), port.lend());
+/// assert!(a.is_some() && b.is_some() && port.lend().is_none());
+/// drop(a);
+/// assert_eq!(port.lend().map(|buffer| buffer.capacity()), Some(4096));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    buffer_size: usize,
+    limit: usize,
+    guard: bool,
+}
+
+impl PoolOptions {
+    /// 16 KiB a buffer and at most 16,384 of them lent at a time (256 MiB, reserved and not touched before it is needed).
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { buffer_size: 16 * 1024, limit: 16 * 1024, guard: false }
+    }
+
+    /// Bytes in each buffer; rounded up to whole pages.
+    #[must_use]
+    pub const fn buffer_size(mut self, bytes: usize) -> Self {
+        self.buffer_size = bytes;
+        self
+    }
+
+    /// How many buffers may be out at a time: 1 to 32,768. Those that the driver keeps ready for the kernel count too (at most an
+    /// eighth of the limit, and none where it is below 8).
+    #[must_use]
+    pub const fn limit(mut self, buffers: usize) -> Self {
+        self.limit = buffers;
+        self
+    }
+
+    /// Makes every buffer inaccessible while it is not lent, so that a write after it was given back is a fault (or `EFAULT`, if
+    /// the kernel does it) instead of a corrupted stranger. For tests: it costs two system calls a buffer.
+    #[must_use]
+    pub const fn guard(mut self, on: bool) -> Self {
+        self.guard = on;
+        self
+    }
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the pool holds, part of a [`Snapshot`](crate::Snapshot).
+///
+/// ```
+/// let port = completion_port::CompletionPort::<(), ()>::new()?;
+/// let lent = port.lend();
+/// assert_eq!(port.snapshot().pool.lent, 1);
+/// # drop(lent);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSnapshot {
+    /// Buffers out now, in the user's hands or filled and not yet taken.
+    pub lent: usize,
+    /// Buffers that the driver has given to the kernel ahead of need, not in use by any connection.
+    pub ready: usize,
+    /// How many may be out at a time.
+    pub limit: usize,
+    /// Bytes in each.
+    pub buffer_size: usize,
+    /// The most that were out at once.
+    pub peak: usize,
+    /// How often a receive has had to wait for a buffer.
+    pub waited: u64,
+}
+
+pub(crate) struct Pool {
+    region: Region,
+    size: usize,
+    limit: usize,
+    guard: bool,
+    free: Mutex<Free>,
+    /// A receive waits for a buffer: whoever gives one back calls `returned`.
+    starving: AtomicBool,
+    waited: AtomicU64,
+    returned: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+struct Free {
+    /// Resident, the last one given back on top: its pages are the hottest.
+    warm: Vec<u16>,
+    /// Given back to the system.
+    cold: Vec<u16>,
+    /// From here on never used.
+    untouched: usize,
+    /// Of those that are out, how many the driver holds ready for the kernel.
+    ready: usize,
+    peak: usize,
+}
+
+impl Free {
+    fn out(&self) -> usize {
+        self.untouched - self.warm.len() - self.cold.len()
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(options: PoolOptions) -> io::Result<Arc<Self>> {
+        if !(1..=32_768).contains(&options.limit) || options.buffer_size == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the pool's limit is 1 to 32,768 buffers, of at least one byte each",
+            ));
+        }
+        let page = crate::sys::memory::page_size();
+        let size = options.buffer_size.div_ceil(page).saturating_mul(page);
+        let total = size.checked_mul(options.limit).filter(|_| size <= i32::MAX as usize);
+        let total = total.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the pool's buffers are too large"))?;
+        let region = Region::reserve(total)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot reserve {total} bytes of address space for the buffer pool: {e}")))?;
+        if options.guard {
+            region.protect(0, total);
+        }
+        Ok(Arc::new(Self {
+            region,
+            size,
+            limit: options.limit,
+            guard: options.guard,
+            free: Mutex::new(Free { warm: Vec::new(), cold: Vec::new(), untouched: 0, ready: 0, peak: 0 }),
+            starving: AtomicBool::new(false),
+            waited: AtomicU64::new(0),
+            returned: OnceLock::new(),
+        }))
+    }
+
+    /// `hook` is called, from whichever thread gives a buffer back, while somebody waits for one.
+    pub(crate) fn on_return(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _ = self.returned.set(Box::new(hook));
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn buffer_size(&self) -> usize {
+        self.size
+    }
+
+    fn slot_ptr(&self, slot: u16) -> *mut u8 {
+        self.region.at(usize::from(slot) * self.size)
+    }
+
+    fn take(&self, for_driver: bool) -> Option<u16> {
+        let mut free = self.free();
+        let slot = match free.warm.pop().or_else(|| free.cold.pop()) {
+            Some(slot) => slot,
+            None if free.untouched < self.limit => {
+                free.untouched += 1;
+                (free.untouched - 1) as u16
+            }
+            None => return None,
+        };
+        free.ready += usize::from(for_driver);
+        free.peak = free.peak.max(free.out() - free.ready);
+        drop(free);
+        if self.guard {
+            self.region.unprotect(usize::from(slot) * self.size, self.size);
+        }
+        Some(slot)
+    }
+
+    fn put_back(&self, slot: u16) {
+        let offset = usize::from(slot) * self.size;
+        if self.guard {
+            self.region.protect(offset, self.size);
+        }
+        let mut free = self.free();
+        if free.warm.len() < WARM {
+            free.warm.push(slot);
+        } else {
+            // Under the lock: once it is on a list, another thread may fill it.
+            self.region.discard(offset, self.size);
+            free.cold.push(slot);
+        }
+        drop(free);
+        // Pairs with `wait_for_return`: either this thread sees the flag, or that one sees the buffer.
+        if self.starving.load(Ordering::SeqCst) && self.starving.swap(false, Ordering::SeqCst) {
+            if let Some(hook) = self.returned.get() {
+                hook();
+            }
+        }
+    }
+
+    /// A buffer for the user, or `None` at the limit.
+    pub(crate) fn lend(self: &Arc<Self>) -> Option<Buffer> {
+        let slot = self.take(false)?;
+        Some(Buffer::lent(Lent { pool: self.clone(), slot, len: 0 }))
+    }
+
+    /// A buffer for a driver that hands it to the kernel ahead of need: its number, address and size.
+    pub(crate) fn take_ready(&self) -> Option<(u16, *mut u8, usize)> {
+        let slot = self.take(true)?;
+        Some((slot, self.slot_ptr(slot), self.size))
+    }
+
+    /// The kernel has filled `len` bytes of a buffer from [`Pool::take_ready`].
+    ///
+    /// # Safety
+    ///
+    /// `slot` came from `take_ready`, is passed here once, and its first `len` bytes are written.
+    pub(crate) unsafe fn filled_ready(self: &Arc<Self>, slot: u16, len: usize) -> Buffer {
+        let mut free = self.free();
+        free.ready -= 1;
+        free.peak = free.peak.max(free.out() - free.ready);
+        drop(free);
+        Buffer::lent(Lent { pool: self.clone(), slot, len: len as u32 })
+    }
+
+    /// Says that a receive waits. The caller looks for a buffer once more after this.
+    pub(crate) fn wait_for_return(&self) {
+        self.starving.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn count_wait(&self) {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a receive that has waited would now find a buffer, here or with the driver.
+    pub(crate) fn could_serve(&self) -> bool {
+        let free = self.free();
+        free.ready > 0 || free.out() < self.limit
+    }
+
+    /// How many buffers a driver may hold ready: few against the limit, because they count in it.
+    pub(crate) fn reserve(&self) -> usize {
+        (self.limit / 8).min(WARM)
+    }
+
+    pub(crate) fn snapshot(&self) -> PoolSnapshot {
+        let free = self.free();
+        PoolSnapshot {
+            lent: free.out() - free.ready,
+            ready: free.ready,
+            limit: self.limit,
+            buffer_size: self.size,
+            peak: free.peak,
+            waited: self.waited.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
+    }
+}
+
+/// One buffer of the pool, out. Gives itself back.
+pub(crate) struct Lent {
+    pool: Arc<Pool>,
+    slot: u16,
+    len: u32,
+}
+
+impl Lent {
+    pub(super) fn capacity(&self) -> usize {
+        self.pool.size
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        // SAFETY: the slot is this value's alone while it exists, lies in the region, and `len` bytes of it are written.
+        unsafe { slice::from_raw_parts(self.pool.slot_ptr(self.slot), self.len as usize) }
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice`, and `&mut self` makes it exclusive.
+        unsafe { slice::from_raw_parts_mut(self.pool.slot_ptr(self.slot), self.len as usize) }
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
+    pub(super) fn spare_parts(&mut self) -> (*mut u8, usize) {
+        let len = self.len as usize;
+        (self.pool.slot_ptr(self.slot).wrapping_add(len), self.pool.size - len)
+    }
+
+    /// Appends `bytes` if they fit.
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> bool {
+        let (to, room) = self.spare_parts();
+        if bytes.len() > room {
+            return false;
+        }
+        // SAFETY: `to` has room for them, and no reference to the region's memory outlives a borrow of its `Lent`.
+        unsafe {
+            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            self.fill(bytes.len());
+        }
+        true
+    }
+
+    /// # Safety
+    ///
+    /// That many bytes behind the present ones have been written.
+    pub(super) unsafe fn fill(&mut self, filled: usize) {
+        // A buffer is at most i32::MAX bytes (Pool::new), so this cannot wrap.
+        self.len += filled as u32;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.pool.put_back(self.slot);
+    }
+}

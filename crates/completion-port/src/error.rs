@@ -1,0 +1,127 @@
+//! Errors: the system's own codes, and what each situation is called on Windows and here.
+//!
+//! A completion's error is an [`io::Error`] with the operating system's code kept ([`io::Error::raw_os_error`]), also where the
+//! port itself ends an operation. This module is the one place that maps situations to codes:
+//!
+//! | situation | Windows: packet | Windows: Winsock | Unix | [`Situation`] |
+//! | --- | --- | --- | --- | --- |
+//! | the peer reset the connection | 64 `ERROR_NETNAME_DELETED` | 10054 `WSAECONNRESET` | `ECONNRESET`, `EPIPE` | [`PeerReset`](Situation::PeerReset) |
+//! | nobody listens there | 1225 `ERROR_CONNECTION_REFUSED` | 10061 `WSAECONNREFUSED` | `ECONNREFUSED` | [`ConnectionRefused`](Situation::ConnectionRefused) |
+//! | a datagram found no receiver | 1234 `ERROR_PORT_UNREACHABLE` | 10054 `WSAECONNRESET` | `ECONNREFUSED` on a datagram socket | [`ConnectionRefused`](Situation::ConnectionRefused) |
+//! | this side closed the handle meanwhile | 1236 `ERROR_CONNECTION_ABORTED` | 10053 `WSAECONNABORTED` | `ECONNABORTED` | [`LocalClose`](Situation::LocalClose) |
+//! | the operation was cancelled | 995 `ERROR_OPERATION_ABORTED` | 995 | `ECANCELED` | [`Cancelled`](Situation::Cancelled) |
+//! | a datagram was cut to the buffer | 234 `ERROR_MORE_DATA` | 10040 `WSAEMSGSIZE` | `EMSGSIZE` | [`Truncated`](Situation::Truncated) |
+//! | the end of a file | 38 `ERROR_HANDLE_EOF` | - | kind `UnexpectedEof` | [`EndOfFile`](Situation::EndOfFile) |
+//! | a deadline of the port passed | 258 `WAIT_TIMEOUT` | 10060 `WSAETIMEDOUT` | `ETIMEDOUT` | [`TimedOut`](Situation::TimedOut) |
+//! | too much is queued on the handle | 10035 `WSAEWOULDBLOCK` | 10035 | kind `WouldBlock` | [`TooManyQueued`](Situation::TooManyQueued) |
+//!
+//! The end of a stream is no error: a receive completes with `Ok(0)`. A reset is never read as one.
+
+use std::io;
+
+/// What an error means for the program, alike on every system.
+///
+/// ```
+/// use completion_port::error::Situation;
+/// use std::io;
+///
+/// let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+/// assert_eq!(Situation::of(&reset), Some(Situation::PeerReset));
+/// assert_eq!(Situation::of(&io::Error::other("else")), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Situation {
+    /// The peer has reset the connection, or has closed it and was sent more.
+    PeerReset,
+    /// The address was reached and nobody listens there.
+    ConnectionRefused,
+    /// The handle was closed on this side while the operation was pending.
+    LocalClose,
+    /// The operation was cancelled, or its port closed.
+    Cancelled,
+    /// A datagram was longer than the buffer; the rest of it is lost.
+    Truncated,
+    /// A read began at or behind the end of a file.
+    EndOfFile,
+    /// A deadline given to this library has passed, or the network's own.
+    TimedOut,
+    /// More operations are queued on the handle than its limit allows.
+    TooManyQueued,
+}
+
+impl Situation {
+    /// Which situation an error of this library stands for, if it is one of those listed.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        use io::ErrorKind as Kind;
+        if let Some(code) = error.raw_os_error() {
+            match code {
+                libc::ECANCELED => return Some(Situation::Cancelled),
+                libc::EMSGSIZE => return Some(Situation::Truncated),
+                _ => {}
+            }
+        }
+        Some(match error.kind() {
+            Kind::ConnectionReset | Kind::BrokenPipe => Situation::PeerReset,
+            Kind::ConnectionRefused => Situation::ConnectionRefused,
+            Kind::ConnectionAborted => Situation::LocalClose,
+            Kind::UnexpectedEof => Situation::EndOfFile,
+            Kind::TimedOut => Situation::TimedOut,
+            Kind::WouldBlock => Situation::TooManyQueued,
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn cancelled() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECANCELED)
+}
+
+pub(crate) fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+pub(crate) fn closed_here() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNABORTED)
+}
+
+pub(crate) fn timed_out() -> io::Error {
+    io::Error::from_raw_os_error(libc::ETIMEDOUT)
+}
+
+pub(crate) fn port_closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the completion port is closed")
+}
+
+pub(crate) fn handle_closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the handle is closed")
+}
+
+pub(crate) fn ending() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the handle is being ended or its sending side is shut down")
+}
+
+pub(crate) fn wrong_kind() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "this kind of handle has no such operation")
+}
+
+pub(crate) fn wrong_driver() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the port's driver is not for this kind of socket (a simulated one and a real one do not mix)")
+}
+
+pub(crate) fn empty_buffer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the buffer to send is empty")
+}
+
+pub(crate) fn full_buffer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no spare room to receive into (clear it, or give it capacity)")
+}
+
+pub(crate) fn too_many_queued(limit: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, format!("{limit} operations are queued on this handle and direction already"))
+}
+
+pub(crate) fn second_association() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the socket (perhaps through a duplicate of it) belongs to a completion port already")
+}

@@ -1,0 +1,82 @@
+//! One direction of a handle: operations in call order, the first with the driver.
+
+use std::{io, ptr::NonNull};
+
+use crate::{
+    error,
+    operation::{Header, Queue, Side},
+    schedule::timers::TimerKey,
+};
+
+/// Who has closed a direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    No,
+    Handle,
+    Port,
+}
+
+pub(crate) struct Direction {
+    pub side: Side,
+    /// The operation that is with the driver, or waits to go back to it. It exists as long as it is named here.
+    pub active: Option<NonNull<Header>>,
+    pub queue: Queue,
+    next_sequence: u64,
+    pub closed: Closed,
+    /// Nothing more may be started: out, because sending is being shut down; in, because a graceful end is the last.
+    pub finishing: bool,
+    /// Of a graceful end, in: the other direction has sent everything.
+    pub flushed: bool,
+    /// Of a graceful end, in: its deadline.
+    pub deadline: Option<TimerKey>,
+}
+
+// SAFETY: what `active` names is owned as told in `crate::operation`, and reached through the direction's lock.
+unsafe impl Send for Direction {}
+
+impl Direction {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            active: None,
+            queue: Queue::new(),
+            next_sequence: 0,
+            closed: Closed::No,
+            finishing: false,
+            flushed: false,
+            deadline: None,
+        }
+    }
+
+    /// Why nothing can be started, if so.
+    pub(super) fn refusal(&self, queue_limit: usize) -> Option<io::Error> {
+        match self.closed {
+            Closed::Port => return Some(error::port_closed()),
+            Closed::Handle => return Some(error::handle_closed()),
+            Closed::No => {}
+        }
+        if self.finishing {
+            return Some(error::ending());
+        }
+        (self.queue.len() >= queue_limit).then(|| error::too_many_queued(queue_limit))
+    }
+
+    /// The next operation's sequence.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence - 1
+    }
+
+    pub(super) fn enqueue(&mut self, op: NonNull<Header>) {
+        self.queue.push(op);
+    }
+
+    /// Looks at each operation here, the one with the driver first.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Header)) {
+        if let Some(op) = self.active {
+            // SAFETY: it exists as long as it is named here, and only constants and atomics are looked at.
+            look(unsafe { op.as_ref() });
+        }
+        self.queue.each(look);
+    }
+}

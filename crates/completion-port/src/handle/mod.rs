@@ -1,0 +1,323 @@
+//! One associated socket: its key, its two directions, and what can be done with it.
+//!
+//! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
+//! - [`settle`]: what the end of an operation means, and what happens next in its direction.
+//! - [`source`]: what can be associated. [`association`]: and only once.
+//!
+//! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
+
+mod association;
+mod direction;
+mod settle;
+mod source;
+
+use std::{
+    fmt, io,
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use socket2::SockRef;
+
+pub(crate) use self::direction::{Closed, Direction};
+use self::association::Association;
+pub use self::source::{NotAssociated, Source};
+pub(crate) use self::source::sealed;
+pub(crate) use self::source::Role;
+use crate::{
+    error,
+    operation::{Completion, Context, OpId, OpKind, Operation, Parts, Refused, Side},
+    port::Shared,
+    sys::Socket,
+};
+
+/// A socket that belongs to a completion port, or a bare key; clones name the same one.
+///
+/// One type serves listeners, streams and keys: an operation that the source cannot do is refused. Every method may be called from
+/// any thread; the packet of an operation goes to whichever thread takes it, possibly before the call that started it returns.
+///
+/// A handle lives until its last clone is dropped **and** nothing is pending on it: a pending receive keeps an idle connection
+/// open, and nothing more needs to be held. [`Handle::close`] ends it now.
+///
+/// ```
+/// use completion_port::{Buffer, CompletionPort};
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let port = CompletionPort::<&str, u8>::new()?;
+/// let client = port.associate(TcpStream::connect(listener.local_addr()?)?, "client")?;
+/// let server = port.associate(listener.accept()?.0, "server")?;
+///
+/// server.recv(Buffer::with_capacity(64), 1)?;
+/// client.send(Buffer::from(b"hello".to_vec()), 2)?;
+/// let mut done = [port.get()?, port.get()?];
+/// done.sort_by_key(|done| done.context);
+/// assert_eq!((*done[0].handle.key(), &done[0].buffer[..]), ("server", &b"hello"[..]));
+/// assert_eq!((*done[1].handle.key(), done[1].result.as_ref().ok()), ("client", Some(&5)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "SOCKET")]
+#[doc(alias = "HANDLE")]
+pub struct Handle<K: 'static, T: 'static>(pub(crate) Arc<Inner<K, T>>);
+
+pub(crate) struct Inner<K: 'static, T: 'static> {
+    // Dropped in this order: first what the driver and the port know of the socket (`Drop`), then the key, the socket last.
+    pub key: K,
+    pub role: Role,
+    token: u64,
+    index: usize,
+    sides: [Mutex<Direction>; 2],
+    pub port: Arc<Shared<K, T>>,
+    _association: Option<Association>,
+    pub socket: Option<Socket>,
+}
+
+impl<K, T> Drop for Inner<K, T> {
+    fn drop(&mut self) {
+        self.port.forget(self.index);
+        if let Some(socket) = &self.socket {
+            self.port.driver.detach(socket, self.token);
+        }
+    }
+}
+
+impl<K, T> Inner<K, T> {
+    pub(crate) fn side(&self, side: Side) -> MutexGuard<'_, Direction> {
+        // No code of a user runs behind this lock.
+        self.sides[side as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Acts on the socket itself, if there is a real one.
+    pub(crate) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
+        match self.socket.as_ref().and_then(Socket::os) {
+            Some(fd) => act(SockRef::from(fd)),
+            None => Err(error::wrong_kind()),
+        }
+    }
+
+    pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
+        match &self.socket {
+            #[cfg(feature = "simulated")]
+            Some(Socket::Simulated(socket)) => socket.shutdown(how),
+            _ => self.with_socket(|socket| socket.shutdown(how)),
+        }
+    }
+}
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Associates a socket that was checked to be one for this port.
+    pub(crate) fn associate(port: &Arc<Shared<K, T>>, socket: Socket, role: Role, key: K) -> Result<Self, (io::Error, Socket, K)> {
+        let association = match socket.os().map(Association::claim).transpose() {
+            Ok(association) => association.flatten(),
+            Err(e) => return Err((e, socket, key)),
+        };
+        let token = match port.driver.attach(&socket) {
+            Ok(token) => token,
+            Err(e) => return Err((e, socket, key)),
+        };
+        Ok(Self::make(port, key, role, Some((socket, token)), association))
+    }
+
+    /// A key without a socket.
+    pub(crate) fn bare(port: &Arc<Shared<K, T>>, key: K) -> Self {
+        Self::make(port, key, Role::Key, None, None)
+    }
+
+    fn make(port: &Arc<Shared<K, T>>, key: K, role: Role, socket: Option<(Socket, u64)>, association: Option<Association>) -> Self {
+        let (socket, token) = socket.map_or((None, 0), |(socket, token)| (Some(socket), token));
+        let inner = |weak: &Weak<Inner<K, T>>| Inner {
+            key,
+            role,
+            token,
+            index: port.remember(weak.clone()),
+            sides: [Side::In, Side::Out].map(|side| Mutex::new(Direction::new(side))),
+            port: port.clone(),
+            _association: association,
+            socket,
+        };
+        Self(Arc::new_cyclic(inner))
+    }
+
+    /// Refuses what this handle cannot do, or does not do any more, and starts or queues the rest. The direction keeps call order.
+    pub(crate) fn start(&self, mut op: Box<Operation<K, T>>) -> Result<OpId, (io::Error, Box<Operation<K, T>>)> {
+        let kind = op.header.kind;
+        let inner = &self.0;
+        if !inner.role.can(kind) {
+            return Err((error::wrong_kind(), op));
+        }
+        let Some(socket) = &inner.socket else { return Err((error::wrong_kind(), op)) };
+        let mut direction = inner.side(kind.side());
+        if let Some(e) = direction.refusal(inner.port.queue_limit) {
+            return Err((e, op));
+        }
+        op.header.target = socket.target(inner.token);
+        op.header.started = inner.port.age();
+        op.header.sequence = direction.number();
+        let id = OpId { side: kind.side(), sequence: op.header.sequence };
+        direction.enqueue(operation_into_header(op));
+        settle::pump(inner, direction, None, &mut settle::deliver(inner)).act(inner);
+        Ok(id)
+    }
+}
+
+/// An operation's address, as directions and drivers know it. Owned by whoever holds it.
+fn operation_into_header<K, T>(op: Box<Operation<K, T>>) -> std::ptr::NonNull<crate::operation::Header> {
+    std::ptr::NonNull::from(Box::leak(op)).cast()
+}
+
+impl<K, T> Handle<K, T> {
+    /// The completion key: the per-handle data that was given to [`CompletionPort::associate`](crate::CompletionPort::associate).
+    pub fn key(&self) -> &K {
+        &self.0.key
+    }
+}
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Posts a packet with this handle's key, no I/O behind it: `PostQueuedCompletionStatus`. It comes out in order with others
+    /// (S37-S39), with result `Ok(bytes)`.
+    ///
+    /// # Errors
+    ///
+    /// Refused when the port is closed; the context comes back.
+    #[doc(alias = "PostQueuedCompletionStatus")]
+    pub fn post(&self, bytes: usize, context: T) -> Result<(), Refused<T>> {
+        let port = &self.0.port;
+        let packet = Completion::new(Parts {
+            handle: self.clone(),
+            result: Ok(bytes),
+            buffer: crate::Buffer::new(),
+            context,
+            kind: OpKind::Post,
+            last: true,
+            sequence: 0,
+            accepted: None,
+            buffers: Vec::new(),
+        });
+        match port.scheduler.post(packet) {
+            Ok(rouse) => {
+                port.rouse_if(rouse);
+                Ok(())
+            }
+            Err(packet) => Err(Refused { error: error::port_closed(), context: packet.context, buffer: () }),
+        }
+    }
+
+    /// Asks for the end of one operation: `CancelIoEx`. True if it was pending and nobody had asked before (S85, S88); its packet
+    /// comes all the same, with [`Situation::Cancelled`](crate::error::Situation::Cancelled), or normally if it was done already
+    /// (S89). A receive whose data had come is completed with it.
+    #[doc(alias = "CancelIoEx")]
+    pub fn cancel(&self, op: OpId) -> bool {
+        let direction = self.0.side(op.side);
+        settle::cancel(&self.0, direction, |header| header.sequence == op.sequence) > 0
+    }
+
+    /// Asks for the end of all pending operations of the handle, whichever thread started them (S86), and tells how many it found.
+    #[doc(alias = "CancelIoEx")]
+    pub fn cancel_all(&self) -> usize {
+        [Side::In, Side::Out].into_iter().map(|side| settle::cancel(&self.0, self.0.side(side), |_| true)).sum()
+    }
+
+    /// Closes it now: `closesocket`. What is pending completes with an error (S93: `ECONNABORTED` from a stream, S95; `ECANCELED`
+    /// from a listener, S94), later starts are refused, the peer sees the end. The descriptor is given back to the system when the
+    /// last clone of the handle is gone, and its last packet with it.
+    #[doc(alias = "closesocket")]
+    pub fn close(&self) {
+        settle::close(&self.0, Closed::Handle);
+    }
+
+    /// Shuts down reading, writing or both. Writing ends behind the sends that were started before, and later ones are refused;
+    /// no packet comes for it (S63).
+    ///
+    /// # Errors
+    ///
+    /// What the system says, `NotConnected` for instance; `InvalidInput` if there is no stream.
+    #[doc(alias = "WSASendDisconnect")]
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if !self.0.role.can(OpKind::Send) {
+            return Err(error::wrong_kind());
+        }
+        if matches!(how, Shutdown::Read | Shutdown::Both) {
+            self.0.shut(Shutdown::Read)?;
+        }
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            return settle::finish_sending(&self.0);
+        }
+        Ok(())
+    }
+
+    /// The socket, to look at or set an option of; `None` for a key (or a simulated socket). To read or write it beside the port,
+    /// or to change its blocking mode, would confuse both.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.socket.as_ref().and_then(Socket::os).map(AsFd::as_fd)
+    }
+}
+
+impl<K, T> Clone for Handle<K, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: fmt::Debug, T> fmt::Debug for Handle<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("key", &self.0.key).field("source", &self.0.role).finish_non_exhaustive()
+    }
+}
+
+impl<K, T> PartialEq for Handle<K, T> {
+    /// Whether both name the same association.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<K, T> Eq for Handle<K, T> {}
+
+/// A timer's target: the graceful end with this sequence, if its handle still exists.
+pub(crate) struct EndOf<K: 'static, T: 'static> {
+    pub handle: Weak<Inner<K, T>>,
+    pub sequence: u64,
+}
+
+impl<K: Send + Sync + 'static, T: Send + 'static> EndOf<K, T> {
+    pub(crate) fn expire(self) {
+        if let Some(inner) = self.handle.upgrade() {
+            settle::expire(&inner, self.sequence);
+        }
+    }
+}
+
+/// A starved receive: it waits for a buffer of the pool.
+pub(crate) struct Starved<K: 'static, T: 'static> {
+    pub handle: Handle<K, T>,
+    pub op: std::ptr::NonNull<crate::operation::Header>,
+}
+
+// SAFETY: it names an operation that its direction keeps (as the active one), and K and T are Send.
+unsafe impl<K: Send + Sync, T: Send> Send for Starved<K, T> {}
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Starved<K, T> {
+    /// Starts it again.
+    pub(crate) fn revive(self, sink: &mut dyn FnMut(Completion<K, T>)) {
+        settle::revive(&self.handle.0, self.op, sink);
+    }
+}
+
+/// What closing the port needs of a handle.
+pub(crate) fn close_with_port<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
+    settle::close(inner, Closed::Port);
+}
+
+/// What a driver reported about an operation, for the direction that it belongs to.
+pub(crate) use self::settle::{flush, settle, stop_reading};
+
+/// The context of a continuing operation is made ahead, where no lock is held.
+pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn std::any::Any + Send>> {
+    if let Context::Each { maker, next } = context {
+        if next.is_none() {
+            *next = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(maker))?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,524 @@
+//! What the end of an operation means, and what happens next in its direction.
+//!
+//! [`pump`] is the one loop: it settles the event of the active operation, starts it again or makes its packet, and goes on with the
+//! queue until an operation stays with the driver. Everything is decided behind the direction's lock, and packets are brought in
+//! behind it too, so that a close that has been through the lock misses none. Only the user's code (the maker of a continuing
+//! operation's contexts) is called without it.
+
+use std::{
+    any::Any,
+    io,
+    net::Shutdown,
+    ptr::NonNull,
+    sync::{Arc, MutexGuard},
+};
+
+use super::{Closed, Direction, Handle, Inner, Starved, prepare};
+use crate::{
+    Buffer, error,
+    schedule::timers::TimerKey,
+    operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
+    sys::{Event, Output, Socket},
+};
+
+/// Where packets go.
+pub(super) type Sink<'a, K, T> = &'a mut dyn FnMut(Completion<K, T>);
+
+/// A sink for a thread that does not have the seat.
+pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) -> impl FnMut(Completion<K, T>) + use<K, T> {
+    let port = inner.port.clone();
+    move |packet| {
+        let rouse = port.scheduler.push(packet);
+        port.rouse_if(rouse);
+    }
+}
+
+/// What remains to be done when the direction's lock is free.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct After {
+    /// The direction was to be finished, and is empty now.
+    drained: bool,
+    /// A graceful end is over: the handle closes.
+    ended: bool,
+    /// The maker of contexts panicked; that is its owner's to know, once everything here is in order.
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl After {
+    pub(super) fn act<K: Send + Sync + 'static, T: Send + 'static>(self, inner: &Arc<Inner<K, T>>) {
+        let sink = &mut deliver(inner);
+        if let Some(panic) = self.act_into(inner, sink) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn act_into<K: Send + Sync + 'static, T: Send + 'static>(
+        self,
+        inner: &Arc<Inner<K, T>>,
+        sink: Sink<'_, K, T>,
+    ) -> Option<Box<dyn Any + Send>> {
+        let mut panic = self.panic;
+        if self.drained {
+            // The outcome of a shutdown that had to wait has nobody to be told to; the peer's side shows it.
+            let _ = inner.shut(Shutdown::Write);
+            let mut direction = inner.side(Side::In);
+            direction.flushed = true;
+            let resting = direction.active.filter(|op| {
+                // SAFETY: it exists while it is named as active, and the lock is held.
+                unsafe { op.as_ref() }.resting()
+            });
+            if let Some(op) = resting {
+                let event = Event::last(op, Ok(Output::Lent(Buffer::new())));
+                let after = pump(inner, direction, Some(event), sink);
+                panic = panic.or(after.act_into(inner, sink));
+            }
+        }
+        if self.ended {
+            close_into(inner, Closed::Handle, sink);
+        }
+        panic
+    }
+}
+
+/// What an event made of its operation.
+enum Verdict {
+    /// Its packet is made; the direction is free.
+    Over,
+    /// It stays active: the driver has it, or it waits for something else.
+    Pending,
+    /// It is to be started again.
+    Again,
+}
+
+/// Settles what a driver reported. A panic of the user's maker is returned.
+///
+/// The caller has the seat, or the event from a start or cancel of its own.
+pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(event: Event, sink: Sink<'_, K, T>) -> Option<Box<dyn Any + Send>> {
+    let op: NonNull<Operation<K, T>> = event.op.cast();
+    // SAFETY: the driver has handed the operation over with the event (or, with `more`, the part that is not the driver's), and this
+    // port's driver was given operations of these K and T only. The clone keeps the handle beyond the operation.
+    let inner = unsafe { op.as_ref() }.handle.0.clone();
+    // SAFETY: as above: the context is the settler's.
+    let prepared = prepare(unsafe { &mut (*op.as_ptr()).context });
+    // SAFETY: as above.
+    let direction = inner.side(unsafe { op.as_ref() }.header.kind.side());
+    let after = pump(&inner, direction, Some(event), sink);
+    let panic = after.act_into(&inner, sink);
+    prepared.err().or(panic)
+}
+
+/// Settles the active operation's event, if there is one, and goes on until the direction has one with the driver or none left.
+pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &'a Arc<Inner<K, T>>,
+    mut direction: MutexGuard<'a, Direction>,
+    mut event: Option<Event>,
+    sink: Sink<'_, K, T>,
+) -> After {
+    let mut after = After::default();
+    loop {
+        if let Some(event_now) = event.take() {
+            let op = event_now.op;
+            match conclude(inner, &mut direction, event_now, &mut after, sink) {
+                Verdict::Over => {}
+                Verdict::Pending => return after,
+                Verdict::Again => {
+                    // SAFETY: settled and to be started again, so it is ours.
+                    let continuing = unsafe { op.as_ref() }.kind == OpKind::AcceptEach;
+                    if continuing {
+                        drop(direction);
+                        // SAFETY: as above; a cancel that finds it active meanwhile only marks it.
+                        let prepared = prepare(unsafe { &mut (*op.cast::<Operation<K, T>>().as_ptr()).context });
+                        if let Err(panic) = prepared {
+                            after.panic = after.panic.or(Some(panic));
+                            // SAFETY: as above. Without contexts it cannot go on.
+                            unsafe { op.as_ref() }.cancel();
+                        }
+                        direction = inner.side(Side::In);
+                    }
+                    // SAFETY: ours, complete, and in no list; the handle it holds keeps the socket open.
+                    event = unsafe {
+                        if op.as_ref().cancelled() {
+                            Some(Event::last(op, Err(error::cancelled())))
+                        } else {
+                            op.as_ref().resume();
+                            inner.port.driver.start(op)
+                        }
+                    };
+                    if event.is_none() {
+                        return after;
+                    }
+                    continue;
+                }
+            }
+        }
+        if direction.active.is_some() {
+            return after;
+        }
+        let Some(op) = direction.queue.pop() else {
+            after.drained |= direction.side == Side::Out && direction.finishing;
+            return after;
+        };
+        direction.active = Some(op);
+        // SAFETY: taken from the queue, so it is ours; complete, and its socket is open.
+        event = unsafe { inner.port.driver.start(op) };
+        if event.is_none() {
+            return after;
+        }
+    }
+}
+
+/// Decides what an event means, and makes the packet if there is one.
+fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    direction: &mut Direction,
+    event: Event,
+    after: &mut After,
+    sink: Sink<'_, K, T>,
+) -> Verdict {
+    let Event { op, result, more } = event;
+    // SAFETY: handed over with the event.
+    let header = unsafe { op.as_ref() };
+    let kind = header.kind;
+    let result = match result {
+        // Its submitter's thread has exited, or the system was of two minds: nobody asked for this end (S106).
+        Err(e) if error::is_cancelled(&e) && !header.cancelled() && !more => return Verdict::Again,
+        Ok(Output::Starved) if !header.cancelled() => {
+            starve(inner, op);
+            return Verdict::Pending;
+        }
+        Ok(Output::Starved) => Err(error::cancelled()),
+        Ok(Output::Accepted(socket)) if kind == OpKind::AcceptEach => {
+            // SAFETY: the context is the settler's.
+            if let Some(packet) = unsafe { accepted_one(op, socket) } {
+                sink(packet);
+            }
+            if more {
+                return Verdict::Pending;
+            }
+            return Verdict::Again;
+        }
+        // The connection was gone before it could be accepted; the listener is well.
+        Err(e) if kind == OpKind::AcceptEach && e.kind() == io::ErrorKind::ConnectionAborted && direction.closed == Closed::No => {
+            return if more { Verdict::Pending } else { Verdict::Again };
+        }
+        Ok(output) => {
+            // SAFETY: handed over.
+            match unsafe { progress(header, direction, output) } {
+                Ok(result) => result,
+                Err(verdict) => return verdict,
+            }
+        }
+        Err(e) => Err(e),
+    };
+    let (result, buffer, accepted) = match result {
+        Ok(Outcome { moved, buffer, accepted }) => (Ok(moved), buffer, accepted),
+        Err(e) => (Err(e), None, None),
+    };
+    let result = as_told(result, header, direction.closed);
+    direction.active = None;
+    if kind == OpKind::End {
+        if let Some(deadline) = direction.deadline.take() {
+            inner.port.timers.disarm(deadline);
+        }
+        after.ended = true;
+    }
+    // SAFETY: it is over and named nowhere any more: ours to take apart.
+    if let Some(packet) = unsafe { take_apart::<K, T>(op, result, buffer, accepted) } {
+        sink(packet);
+    }
+    Verdict::Over
+}
+
+/// What a finished operation has to show.
+struct Outcome {
+    moved: usize,
+    buffer: Option<Buffer>,
+    accepted: Option<Socket>,
+}
+
+/// How far an output takes an operation: to its outcome, or not there yet.
+///
+/// # Safety
+///
+/// The caller owns the operation.
+unsafe fn progress(header: &Header, direction: &Direction, output: Output) -> Result<io::Result<Outcome>, Verdict> {
+    let outcome = |moved| Outcome { moved, buffer: None, accepted: None };
+    // SAFETY: owned by the caller.
+    let work = unsafe { header.work() };
+    Ok(match (header.kind, output) {
+        (OpKind::Send, Output::Bytes(sent)) => {
+            work.done += sent;
+            let total = match &mut work.detail {
+                Detail::Gather(gather) => {
+                    gather.advance(sent);
+                    gather.total()
+                }
+                _ => work.buffer.len(),
+            };
+            if work.done >= total {
+                Ok(outcome(total))
+            } else if header.cancelled() {
+                Err(error::cancelled())
+            } else if sent == 0 {
+                Err(io::ErrorKind::WriteZero.into())
+            } else {
+                return Err(Verdict::Again);
+            }
+        }
+        (OpKind::End, Output::Lent(buffer)) => {
+            work.done += buffer.len();
+            if !buffer.is_empty() {
+                if header.cancelled() {
+                    return Ok(Err(error::cancelled()));
+                }
+                return Err(Verdict::Again);
+            }
+            if !direction.flushed && !header.cancelled() {
+                header.rest();
+                return Err(Verdict::Pending);
+            }
+            Ok(outcome(work.done))
+        }
+        (_, Output::Lent(buffer)) => Ok(Outcome { moved: buffer.len(), buffer: Some(buffer), accepted: None }),
+        (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, buffer: None, accepted: Some(socket) }),
+        (_, Output::Bytes(moved)) => Ok(outcome(moved)),
+        (_, Output::Starved) => Err(error::cancelled()),
+    })
+}
+
+/// The result as the user is told: an end that this side brought about says so, whatever the system called it.
+fn as_told(result: io::Result<usize>, header: &Header, closed: Closed) -> io::Result<usize> {
+    if header.expired() && result.is_err() {
+        return Err(error::timed_out());
+    }
+    if closed != Closed::Handle || !header.cancelled() {
+        return result;
+    }
+    match (header.kind, result) {
+        (OpKind::Accept | OpKind::AcceptEach, Err(_)) => Err(error::cancelled()),
+        // The end of the stream that the closing itself has made.
+        (OpKind::Recv | OpKind::RecvLent, Ok(0) | Err(_)) | (_, Err(_)) => Err(error::closed_here()),
+        (_, result) => result,
+    }
+}
+
+/// Makes a finished operation's packet; none if its user's maker of contexts has failed.
+///
+/// # Safety
+///
+/// The operation is over, and the caller's: it is freed here.
+unsafe fn take_apart<K, T>(
+    op: NonNull<Header>,
+    result: io::Result<usize>,
+    buffer: Option<Buffer>,
+    accepted: Option<Socket>,
+) -> Option<Completion<K, T>> {
+    // SAFETY: made by `Box::leak` in `Handle::start`, of these K and T, and the caller's alone.
+    let op = unsafe { Box::from_raw(op.cast::<Operation<K, T>>().as_ptr()) };
+    let Operation { header, handle, context } = *op;
+    let (kind, sequence) = (header.kind, header.sequence);
+    let work = header.work.into_inner();
+    let buffers = match work.detail {
+        Detail::Gather(gather) => gather.into_buffers(),
+        _ => Vec::new(),
+    };
+    let context = match context {
+        Context::One(context) => context,
+        Context::Each { next, .. } => next?,
+    };
+    let buffer = buffer.unwrap_or(work.buffer);
+    Some(Completion::new(Parts { handle, result, buffer, context, kind, last: true, sequence, accepted, buffers }))
+}
+
+/// The packet of one connection of a continuing accept. `None` (and the connection closed) if the user's maker has failed.
+///
+/// # Safety
+///
+/// The caller settles the operation, of these K and T.
+unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Completion<K, T>> {
+    // SAFETY: the settler's part of the operation.
+    let op = unsafe { &mut *op.cast::<Operation<K, T>>().as_ptr() };
+    let Context::Each { next, .. } = &mut op.context else { return None };
+    Some(Completion::new(Parts {
+        handle: op.handle.clone(),
+        result: Ok(0),
+        buffer: Buffer::new(),
+        context: next.take()?,
+        kind: OpKind::AcceptEach,
+        last: false,
+        sequence: op.header.sequence,
+        accepted: Some(socket),
+        buffers: Vec::new(),
+    }))
+}
+
+/// Puts an active operation that found no buffer on the port's list.
+fn starve<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, op: NonNull<Header>) {
+    // SAFETY: handed over with its event, and active.
+    unsafe { op.as_ref() }.starve();
+    inner.port.starve(Starved { handle: Handle(inner.clone()), op });
+}
+
+/// Starts a starved operation again; its direction has kept it active.
+pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, op: NonNull<Header>, sink: Sink<'_, K, T>) {
+    let direction = inner.side(Side::In);
+    // SAFETY: whoever takes it from the port's list owns it: a cancel that does not find it there only marks it.
+    let event = unsafe {
+        if op.as_ref().cancelled() {
+            Some(Event::last(op, Err(error::cancelled())))
+        } else {
+            op.as_ref().resume();
+            inner.port.driver.start(op)
+        }
+    };
+    if event.is_some() {
+        let after = pump(inner, direction, event, sink);
+        // Lent receives have no maker of contexts.
+        let _none = after.act_into(inner, sink);
+    }
+}
+
+/// Cancels those operations of a direction that `which` names, and tells how many it was the first to cancel.
+pub(super) fn cancel<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    direction: MutexGuard<'_, Direction>,
+    which: impl Fn(&Header) -> bool,
+) -> usize {
+    let sink = &mut deliver(inner);
+    let (found, after) = cancel_into(inner, direction, which, sink);
+    after.act(inner);
+    found
+}
+
+fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    mut direction: MutexGuard<'_, Direction>,
+    which: impl Fn(&Header) -> bool,
+    sink: Sink<'_, K, T>,
+) -> (usize, After) {
+    let mut found = 0;
+    let mut after = After::default();
+    // Those that wait their turn end here and now, in their order, before anything of theirs can start.
+    let mut queue = std::mem::replace(&mut direction.queue, crate::operation::Queue::new());
+    while let Some(op) = queue.pop() {
+        // SAFETY: just taken from the queue, so it is ours.
+        let header = unsafe { op.as_ref() };
+        if which(header) {
+            found += usize::from(header.cancel());
+            let active = direction.active;
+            let event = Event::last(op, Err(error::cancelled()));
+            // A cancelled operation is always over with this.
+            let _over = conclude(inner, &mut direction, event, &mut after, sink);
+            direction.active = active;
+        } else {
+            direction.queue.push(op);
+        }
+    }
+    let Some(op) = direction.active else { return (found, after) };
+    // SAFETY: it exists while it is named as active; only constants and atomics are used.
+    let header = unsafe { op.as_ref() };
+    if !which(header) || !header.cancel() {
+        return (found, after);
+    }
+    found += 1;
+    let event = if header.starved() {
+        // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
+        inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
+    } else if header.resting() {
+        Some(Event::last(op, Err(error::cancelled())))
+    } else {
+        // SAFETY: active, so its last event has not been settled.
+        unsafe { inner.port.driver.cancel(op) }
+    };
+    if event.is_some() {
+        // The guard's borrow of `inner` is as long as this call.
+        let ended = after.ended;
+        after = pump(inner, direction, event, sink);
+        after.ended |= ended;
+    }
+    (found, after)
+}
+
+/// A graceful end whose deadline has passed.
+pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, sequence: u64) {
+    let direction = inner.side(Side::In);
+    direction.each(|header| {
+        if header.sequence == sequence {
+            header.mark_expired();
+        }
+    });
+    cancel(inner, direction, |header| header.sequence == sequence);
+}
+
+/// Closes a handle, on its own or with its port.
+pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, closed: Closed) {
+    close_into(inner, closed, &mut deliver(inner));
+}
+
+fn close_into<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, closed: Closed, sink: Sink<'_, K, T>) {
+    let mut first = false;
+    let mut afters = Vec::new();
+    for side in [Side::In, Side::Out] {
+        let mut direction = inner.side(side);
+        if direction.closed == Closed::No {
+            direction.closed = closed;
+            first = true;
+        }
+        afters.push(cancel_into(inner, direction, |_| true, sink).1);
+    }
+    if first && closed == Closed::Handle {
+        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
+        let _ = inner.shut(Shutdown::Both);
+    }
+    for mut after in afters {
+        // It is closed: nothing to flush, and nothing more to end.
+        (after.drained, after.ended) = (false, false);
+        let _none = after.act_into(inner, sink);
+    }
+}
+
+/// No more sends: shuts writing down behind those that were started.
+pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) -> io::Result<()> {
+    let mut direction = inner.side(Side::Out);
+    match direction.closed {
+        Closed::Handle => return Err(error::handle_closed()),
+        Closed::Port => return Err(error::port_closed()),
+        Closed::No => {}
+    }
+    if std::mem::replace(&mut direction.finishing, true) || direction.active.is_some() {
+        return Ok(());
+    }
+    drop(direction);
+    inner.shut(Shutdown::Write)?;
+    inner.side(Side::In).flushed = true;
+    Ok(())
+}
+
+/// For a graceful end that was just started: it is the last in its direction, those before it are cancelled, and its deadline is
+/// noted. False if it is over already.
+pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    sequence: u64,
+    deadline: Option<TimerKey>,
+) -> bool {
+    let mut direction = inner.side(Side::In);
+    let mut pending = false;
+    direction.each(|header| pending |= header.sequence == sequence);
+    if !pending {
+        return false;
+    }
+    direction.finishing = true;
+    direction.deadline = deadline;
+    cancel(inner, direction, |header| header.sequence < sequence);
+    true
+}
+
+/// For a graceful end: everything queued leaves, then writing is shut down; then, or at once if nothing is queued, the end is told.
+pub(crate) fn flush<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
+    let mut direction = inner.side(Side::Out);
+    direction.finishing = true;
+    let drained = direction.active.is_none() && direction.closed == Closed::No;
+    drop(direction);
+    After { drained, ..After::default() }.act(inner);
+}

@@ -1,0 +1,130 @@
+//! What can be associated with a port.
+
+use std::{
+    error::Error,
+    fmt, io,
+    net::{TcpListener, TcpStream},
+    os::fd::OwnedFd,
+};
+
+use crate::{net::TcpSocket, operation::OpKind, sys::Socket};
+
+/// A socket that can be associated with a completion port: the standard library's, and [`TcpSocket`].
+///
+/// The port owns it from then on, and takes care of its blocking mode: overlapped I/O is the same on a non-blocking socket (S178).
+/// It cannot be implemented outside this crate.
+pub trait Source: sealed::Source {}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    pub trait Source: Sized {
+        #[doc(hidden)]
+        const ROLE: Role;
+        #[doc(hidden)]
+        fn into_socket(self) -> Opaque;
+        #[doc(hidden)]
+        fn from_socket(socket: Opaque) -> Option<Self>;
+    }
+
+    /// Keeps the crate's own socket type out of the public trait.
+    #[allow(missing_debug_implementations)]
+    pub struct Opaque(pub(crate) Socket);
+}
+
+use sealed::Opaque;
+
+/// What a source can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A bare key: posts.
+    Key,
+    /// Accepts.
+    Listener,
+    /// Connects, receives, sends.
+    Stream,
+}
+
+impl Role {
+    pub(crate) fn can(self, kind: OpKind) -> bool {
+        match kind {
+            OpKind::Post => true,
+            OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
+            OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => self == Role::Stream,
+        }
+    }
+}
+
+macro_rules! sources {
+    ($($kind:ty => $role:ident),*) => {$(
+        impl Source for $kind {}
+
+        impl sealed::Source for $kind {
+            const ROLE: Role = Role::$role;
+
+            fn into_socket(self) -> Opaque {
+                Opaque(Socket::Os(OwnedFd::from(self)))
+            }
+
+            fn from_socket(socket: Opaque) -> Option<Self> {
+                match socket.0 {
+                    Socket::Os(fd) => Some(fd.into()),
+                    #[cfg(feature = "simulated")]
+                    Socket::Simulated(_) => None,
+                }
+            }
+        }
+    )*};
+}
+
+sources!(TcpStream => Stream, TcpSocket => Stream, TcpListener => Listener);
+
+/// An association that was refused, with the socket and the key given back.
+///
+/// ```
+/// use completion_port::CompletionPort;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let stream = TcpStream::connect(listener.local_addr()?)?;
+/// let duplicate = stream.try_clone()?;
+///
+/// let port = CompletionPort::<&str, ()>::new()?;
+/// let _handle = port.associate(stream, "first")?;
+/// let refused = port.associate(duplicate, "second").unwrap_err(); // S6
+/// assert_eq!(refused.key, "second");
+/// assert!(refused.source.peer_addr().is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct NotAssociated<S, K> {
+    /// Why.
+    pub error: io::Error,
+    /// The socket, given back.
+    pub source: S,
+    /// The key, given back.
+    pub key: K,
+}
+
+impl<S, K> fmt::Debug for NotAssociated<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotAssociated").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<S, K> fmt::Display for NotAssociated<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the socket was not associated: {}", self.error)
+    }
+}
+
+impl<S, K> Error for NotAssociated<S, K> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<S, K> From<NotAssociated<S, K>> for io::Error {
+    fn from(refused: NotAssociated<S, K>) -> Self {
+        refused.error
+    }
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+mod buffer;
+pub mod error;
+mod handle;
+mod net;
+mod operation;
+mod port;
+mod schedule;
+mod sys;
+
+pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
+pub use handle::{Handle, NotAssociated, Source};
+pub use net::TcpSocket;
+pub use operation::{Completion, OpId, OpKind, Refused};
+pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
+pub use sys::choose::{DRIVER_VARIABLE, DriverChoice, DriverKind, Probed, Rung, probe};
+
+#[cfg(feature = "simulated")]
+pub use sys::simulated::api as simulated;

@@ -1,0 +1,77 @@
+//! Accepts.
+
+use super::recv::one;
+use crate::{
+    handle::{Handle, prepare},
+    operation::{Context, OpId, OpKind, Operation, Refused},
+};
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Starts to accept one connection: `AcceptEx` without first data (S137). The packet has the listener's key (S142);
+    /// [`Completion::accepted`](crate::Completion::accepted) is the new socket, to be associated in its turn. Many may be
+    /// outstanding; they are served in call order (S145).
+    ///
+    /// # Errors
+    ///
+    /// Refused, with the context given back: no listener, closed, too many queued.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<&str, ()>::new()?;
+    /// port.associate(listener, "listener")?.accept(())?;
+    ///
+    /// let client = TcpStream::connect(address)?;
+    /// let mut done = port.get()?;
+    /// let stream = done.accepted().expect("a socket came");
+    /// assert_eq!(stream.peer_addr()?, client.local_addr()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AcceptEx")]
+    pub fn accept(&self, context: T) -> Result<OpId, Refused<T>> {
+        self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context)))
+            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+    }
+
+    /// Starts to accept every connection that comes, until it is cancelled, the listener is closed, or the system refuses (no
+    /// descriptor left, say: then it is to be started again when there is one; the connection waits in the backlog). `maker`
+    /// makes the context of each packet, on the thread that brings the packet in; the final packet, with the error, is marked by
+    /// [`Completion::last`](crate::Completion::last).
+    ///
+    /// # Errors
+    ///
+    /// Refused: no listener, closed, too many queued.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<(), u32>::new()?;
+    /// let listener = port.associate(listener, ())?;
+    /// let mut number = 0;
+    /// listener.accept_each(move || { number += 1; number })?;
+    ///
+    /// let _clients = [TcpStream::connect(address)?, TcpStream::connect(address)?];
+    /// for expected in 1..=2 {
+    ///     let mut done = port.get()?;
+    ///     assert_eq!((done.context, done.accepted().is_some(), done.last()), (expected, true, false));
+    /// }
+    /// listener.close();
+    /// assert!(port.get()?.last());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AcceptEx")]
+    pub fn accept_each(&self, maker: impl FnMut() -> T + Send + 'static) -> Result<OpId, Refused<()>> {
+        let mut context = Context::Each { maker: Box::new(maker), next: None };
+        if let Err(panic) = prepare(&mut context) {
+            std::panic::resume_unwind(panic);
+        }
+        self.launch(Operation::new(OpKind::AcceptEach, self.clone(), context))
+            .map_err(|(error, _)| Refused { error, buffer: (), context: () })
+    }
+}

@@ -1,0 +1,106 @@
+//! Connects, and the socket that is not connected yet.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::recv::one;
+use crate::{
+    handle::Handle,
+    operation::{Context, OpId, OpKind, Operation, Refused},
+};
+
+/// A TCP socket that is not connected: what `WSASocket` gives. Associate it, then [`Handle::connect`].
+///
+/// ```
+/// use completion_port::{CompletionPort, TcpSocket};
+/// use std::net::TcpListener;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let port = CompletionPort::<(), ()>::new()?;
+/// let client = port.associate(TcpSocket::new(&address)?, ())?;
+/// client.connect(address, ())?;
+/// port.get()?.result?;
+/// assert_eq!(client.peer_addr()?, address);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "WSASocket")]
+#[derive(Debug)]
+pub struct TcpSocket(OwnedFd);
+
+impl TcpSocket {
+    /// A socket of the address's family. It is not bound to it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: no descriptor left, no such family.
+    pub fn new(like: &SocketAddr) -> io::Result<Self> {
+        Ok(Self(Socket::new(Domain::for_address(*like), Type::STREAM, Some(Protocol::TCP))?.into()))
+    }
+
+    /// Binds it to a local address, before it connects.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: an address in use, or of another machine.
+    ///
+    /// ```
+    /// use completion_port::TcpSocket;
+    ///
+    /// let address = "127.0.0.2:0".parse()?;
+    /// TcpSocket::new(&address)?.bind(&address)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bind(&self, address: &SocketAddr) -> io::Result<()> {
+        socket2::SockRef::from(&self.0).bind(&(*address).into())
+    }
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<TcpSocket> for OwnedFd {
+    fn from(socket: TcpSocket) -> Self {
+        socket.0
+    }
+}
+
+impl From<OwnedFd> for TcpSocket {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Starts to connect: `ConnectEx`. Sends that are started meanwhile follow it. A refused connection completes with
+    /// [`Situation::ConnectionRefused`](crate::error::Situation::ConnectionRefused) (S150).
+    ///
+    /// # Errors
+    ///
+    /// Refused, with the context given back: no stream, closed, too many queued. That it is connected already is a completion.
+    ///
+    /// ```
+    /// use completion_port::{CompletionPort, TcpSocket, error::Situation};
+    /// use std::net::TcpListener;
+    ///
+    /// let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?; // and closed again
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// port.associate(TcpSocket::new(&nobody)?, ())?.connect(nobody, ())?;
+    /// let error = port.get()?.result.unwrap_err();
+    /// assert_eq!(Situation::of(&error), Some(Situation::ConnectionRefused));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "ConnectEx")]
+    pub fn connect(&self, address: SocketAddr, context: T) -> Result<OpId, Refused<T>> {
+        self.launch(Operation::new(OpKind::Connect, self.clone(), Context::One(context)).with_address(address))
+            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+    }
+}

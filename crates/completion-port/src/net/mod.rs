@@ -1,0 +1,10 @@
+//! The operations on sockets, each as a method of [`Handle`](crate::Handle), and the socket that is not connected yet.
+
+mod accept;
+mod connect;
+mod end;
+mod options;
+mod recv;
+mod send;
+
+pub use connect::TcpSocket;

@@ -1,0 +1,85 @@
+//! Receives.
+
+use crate::{
+    Buffer, error,
+    handle::Handle,
+    operation::{Context, OpId, OpKind, Operation, Refused},
+};
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Starts a receive into the spare room of `buffer`: `WSARecv`. It completes as soon as any bytes are there (S110), with
+    /// `Ok(0)` at the end of the stream (S111). Several receives fill in call order (S115).
+    ///
+    /// # Errors
+    ///
+    /// Refused, with buffer and context given back: no stream, closed, a buffer without spare room, too many queued.
+    ///
+    /// ```
+    /// use completion_port::{Buffer, CompletionPort};
+    /// use std::{io::Write, net::{TcpListener, TcpStream}};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let server = port.associate(listener.accept()?.0, ())?;
+    ///
+    /// server.recv(Buffer::with_capacity(1024), ())?;
+    /// client.write_all(b"hello")?;
+    /// assert_eq!(&port.get()?.buffer[..], b"hello");
+    ///
+    /// let full = server.recv(Buffer::from(b"no room".to_vec()), ()).unwrap_err();
+    /// assert_eq!(full.error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "WSARecv")]
+    pub fn recv(&self, buffer: Buffer, context: T) -> Result<OpId, Refused<T, Buffer>> {
+        if buffer.spare() == 0 {
+            return Err(Refused { error: error::full_buffer(), context, buffer });
+        }
+        self.launch(Operation::new(OpKind::Recv, self.clone(), Context::One(context)).with_buffer(buffer))
+            .map_err(|(error, op)| Refused { error, buffer: op.header.work.into_inner().buffer, context: one(op.context) })
+    }
+
+    /// Starts a receive without a buffer: one is lent by the port's pool when data arrives, so that an idle connection pins none.
+    /// It stands for the zero-byte `WSARecv` (S123) with the read behind it. Where the pool is at its limit, receives wait for a
+    /// buffer in order, and are counted ([`PoolSnapshot::waited`](crate::PoolSnapshot)).
+    ///
+    /// # Errors
+    ///
+    /// Refused, with the context given back: no stream, closed, too many queued.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::{io::Write, net::{TcpListener, TcpStream}};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let server = port.associate(listener.accept()?.0, ())?;
+    ///
+    /// server.recv_lent(())?;
+    /// assert_eq!(port.snapshot().pool.lent, 0);
+    /// client.write_all(b"hello")?;
+    /// let done = port.get()?;
+    /// assert_eq!((&done.buffer[..], done.buffer.is_lent()), (&b"hello"[..], true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "WSARecv")]
+    pub fn recv_lent(&self, context: T) -> Result<OpId, Refused<T>> {
+        self.launch(Operation::new(OpKind::RecvLent, self.clone(), Context::One(context)))
+            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+    }
+
+    /// Starts an operation, and takes it out of its box again if it is refused.
+    pub(super) fn launch(&self, op: Operation<K, T>) -> Result<OpId, (std::io::Error, Operation<K, T>)> {
+        self.start(Box::new(op)).map_err(|(error, op)| (error, *op))
+    }
+}
+
+/// The context of an operation that has just one.
+pub(super) fn one<T>(context: Context<T>) -> T {
+    match context {
+        Context::One(context) => context,
+        Context::Each { mut maker, next } => next.unwrap_or_else(|| maker()),
+    }
+}

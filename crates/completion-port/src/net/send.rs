@@ -1,0 +1,85 @@
+//! Sends.
+
+use super::recv::one;
+use crate::{
+    Buffer, error,
+    handle::Handle,
+    operation::{Context, Detail, OpId, OpKind, Operation, Refused},
+};
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Starts to send all of `buffer`: `WSASend`. It completes with all its bytes or an error, never short (S117), and the bytes
+    /// of several sends leave in call order (S116). The completion gives the buffer back as it was.
+    ///
+    /// # Errors
+    ///
+    /// Refused, with buffer and context given back: no stream, closed or ending, an empty buffer, too many queued
+    /// (`WouldBlock`, S183: wait for a completion before the next).
+    ///
+    /// ```
+    /// use completion_port::{Buffer, CompletionPort};
+    /// use std::{io::Read, net::{TcpListener, TcpStream}};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let server = port.associate(listener.accept()?.0, ())?;
+    ///
+    /// server.send(Buffer::from(b"all of it".to_vec()), ())?;
+    /// assert_eq!(port.get()?.result?, 9);
+    /// drop(server);
+    /// let mut got = String::new();
+    /// client.read_to_string(&mut got)?;
+    /// assert_eq!(got, "all of it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "WSASend")]
+    pub fn send(&self, buffer: Buffer, context: T) -> Result<OpId, Refused<T, Buffer>> {
+        if buffer.is_empty() {
+            return Err(Refused { error: error::empty_buffer(), context, buffer });
+        }
+        self.launch(Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_buffer(buffer))
+            .map_err(|(error, op)| Refused { error, buffer: op.header.work.into_inner().buffer, context: one(op.context) })
+    }
+
+    /// Starts to send several buffers as one, in their order: the gathering `WSASend` (S121). One operation, one packet, all the
+    /// bytes or an error. [`Completion::buffers`](crate::Completion::buffers) gives them back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Handle::send`]; refused too when there is no byte in any of them (S122).
+    ///
+    /// ```
+    /// use completion_port::{Buffer, CompletionPort};
+    /// use std::{io::Read, net::{TcpListener, TcpStream}};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let server = port.associate(listener.accept()?.0, ())?;
+    ///
+    /// let parts = vec![Buffer::from(b"head, ".to_vec()), Buffer::from(b"body".to_vec())];
+    /// server.send_vectored(parts, ())?;
+    /// let mut done = port.get()?;
+    /// assert_eq!(done.buffers().len(), 2);
+    /// assert_eq!(done.result?, 10);
+    /// drop((server, done.handle));
+    /// let mut got = String::new();
+    /// client.read_to_string(&mut got)?;
+    /// assert_eq!(got, "head, body");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "WSASend")]
+    pub fn send_vectored(&self, buffers: Vec<Buffer>, context: T) -> Result<OpId, Refused<T, Vec<Buffer>>> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Err(Refused { error: error::empty_buffer(), context, buffer: buffers });
+        }
+        self.launch(Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_gather(buffers)).map_err(|(error, op)| {
+            let buffer = match op.header.work.into_inner().detail {
+                Detail::Gather(gather) => gather.into_buffers(),
+                _ => Vec::new(),
+            };
+            Refused { error, buffer, context: one(op.context) }
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! A completion packet.
+
+use std::{fmt, io, net::TcpStream};
+
+use super::OpKind;
+use crate::{buffer::Buffer, handle::Handle, sys};
+
+/// A completion packet: one operation (or one step of a continuing one) is over, or somebody posted.
+///
+/// The fields are public to be moved out, in a `match` for instance; the rarer parts are behind methods. It stands for what
+/// `GetQueuedCompletionStatus` stores: the key ([`Handle::key`]), the byte count or error, and the `OVERLAPPED` with what its
+/// user put around it.
+///
+/// ```
+/// use completion_port::{Completion, CompletionPort};
+///
+/// let port = CompletionPort::<&str, u32>::new()?;
+/// port.key("a key").post(3, 42)?;
+/// let Completion { handle, result, context, .. } = port.get()?;
+/// assert_eq!((*handle.key(), result?, context), ("a key", 3, 42));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "OVERLAPPED_ENTRY")]
+pub struct Completion<K: 'static, T: 'static> {
+    /// The handle that the operation was started on; its key is the per-handle data.
+    pub handle: Handle<K, T>,
+    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream.
+    pub result: io::Result<usize>,
+    /// The operation's buffer, filled by a receive. Empty where the operation had none.
+    pub buffer: Buffer,
+    /// The context that the operation was started with: the per-I/O data.
+    pub context: T,
+    rest: Rest,
+}
+
+/// What few users look at.
+struct Rest {
+    kind: OpKind,
+    last: bool,
+    sequence: u64,
+    extra: Extra,
+}
+
+enum Extra {
+    None,
+    Accepted(sys::Socket),
+    Buffers(Vec<Buffer>),
+}
+
+/// What a completion is made of, for those who make one.
+pub(crate) struct Parts<K: 'static, T: 'static> {
+    pub handle: Handle<K, T>,
+    pub result: io::Result<usize>,
+    pub buffer: Buffer,
+    pub context: T,
+    pub kind: OpKind,
+    pub last: bool,
+    pub sequence: u64,
+    pub accepted: Option<sys::Socket>,
+    pub buffers: Vec<Buffer>,
+}
+
+impl<K, T> Completion<K, T> {
+    pub(crate) fn new(parts: Parts<K, T>) -> Self {
+        let Parts { handle, result, buffer, context, kind, last, sequence, accepted, buffers } = parts;
+        let extra = match accepted {
+            Some(socket) => Extra::Accepted(socket),
+            None if buffers.is_empty() => Extra::None,
+            None => Extra::Buffers(buffers),
+        };
+        Self { handle, result, buffer, context, rest: Rest { kind, last, sequence, extra } }
+    }
+
+    /// The socket that an accept has brought, once. A socket that nobody takes is closed with the packet.
+    pub fn accepted(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(&mut self.rest.extra, Extra::None) {
+            Extra::Accepted(socket) => socket.into_tcp_stream(),
+            other => {
+                self.rest.extra = other;
+                None
+            }
+        }
+    }
+
+    /// The buffers of a [`Handle::send_vectored`](crate::Handle::send_vectored), once.
+    pub fn buffers(&mut self) -> Vec<Buffer> {
+        match std::mem::replace(&mut self.rest.extra, Extra::None) {
+            Extra::Buffers(buffers) => buffers,
+            other => {
+                self.rest.extra = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// What kind of operation it was.
+    pub fn kind(&self) -> OpKind {
+        self.rest.kind
+    }
+
+    /// Whether the operation is over with this packet: always so, but for a continuing operation
+    /// ([`Handle::accept_each`](crate::Handle::accept_each)), which marks its final packet.
+    pub fn last(&self) -> bool {
+        self.rest.last
+    }
+
+    /// The operation's place among all that were started on this handle in the same direction, from 0. Packets of one direction
+    /// can be taken by several threads at once; this tells their order. A posted packet has 0.
+    pub fn sequence(&self) -> u64 {
+        self.rest.sequence
+    }
+
+    #[cfg(feature = "simulated")]
+    pub(crate) fn accepted_simulated(&mut self) -> Option<sys::simulated::Socket> {
+        match std::mem::replace(&mut self.rest.extra, Extra::None) {
+            Extra::Accepted(sys::Socket::Simulated(socket)) => Some(socket),
+            other => {
+                self.rest.extra = other;
+                None
+            }
+        }
+    }
+}
+
+impl<K, T> fmt::Debug for Completion<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completion")
+            .field("kind", &self.rest.kind)
+            .field("result", &self.result)
+            .field("buffer", &self.buffer)
+            .field("last", &self.rest.last)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,353 @@
+//! One I/O from its start to its last completion.
+//!
+//! # Who owns an operation
+//!
+//! An operation is a heap allocation at a stable address, because the kernel keeps pointers into it. Exactly one party owns it at
+//! any time, and only the owner may touch what is not atomic or constant:
+//!
+//! 1. **the starter** builds it, and fills in everything before it lets go: another thread can hold the completion before the
+//!    call that started it has returned;
+//! 2. **the direction** (see [`crate::handle`]) owns it while it waits its turn behind another of the same handle and direction;
+//! 3. **the driver** owns it from [`Driver::start`](crate::sys::Driver::start) until it reports an [`Event`](crate::sys::Event)
+//!    for it. A cancel only asks; it never takes the operation back by itself;
+//! 4. **the settler**, the thread that handles that event, owns it next: it gives it back to the driver (a send went out in part,
+//!    an accept goes on) or takes it apart into a [`Completion`].
+//!
+//! Between 2 and 4 the direction's lock is held at each change of owner, and the direction's `active` pointer names the operation
+//! that is with the driver: that is how a cancel finds one that still exists.
+//!
+//! An operation that the kernel never gives back is leaked, with its buffer and its handle, and counted: the kernel may still
+//! write into it.
+//!
+//! ThreadSanitizer cannot see the edge from the starter through the kernel to the reaper. [`Header::let_go`] and
+//! [`Header::take_up`] draw it: a release store where an operation leaves our hands, an acquire load where it comes back.
+
+mod completion;
+mod refused;
+
+use std::{
+    cell::UnsafeCell,
+    fmt,
+    net::SocketAddr,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+pub use completion::Completion;
+pub(crate) use completion::Parts;
+pub use refused::Refused;
+
+use crate::{buffer::Buffer, handle::Handle, sys};
+
+/// Names one started operation of a handle, for [`Handle::cancel`](crate::Handle::cancel). It stands for the address of an
+/// `OVERLAPPED`, but is never used twice: the id of an operation that is over cancels nothing.
+///
+/// ```
+/// use completion_port::{Buffer, CompletionPort};
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let _client = TcpStream::connect(listener.local_addr()?)?;
+/// let port = CompletionPort::<(), ()>::new()?;
+/// let server = port.associate(listener.accept()?.0, ())?;
+///
+/// let id = server.recv(Buffer::with_capacity(64), ())?;
+/// assert!(server.cancel(id), "it was found");
+/// assert!(port.get()?.result.is_err());
+/// assert!(!server.cancel(id), "it is over");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "OVERLAPPED")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OpId {
+    pub(crate) side: Side,
+    pub(crate) sequence: u64,
+}
+
+/// The two independent directions of a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// recv, accept, and the reading half of a graceful end.
+    In,
+    /// send and connect.
+    Out,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum OpKind {
+    /// [`Handle::recv`](crate::Handle::recv).
+    Recv,
+    /// [`Handle::recv_lent`](crate::Handle::recv_lent).
+    RecvLent,
+    /// [`Handle::send`](crate::Handle::send) and `send_vectored`.
+    Send,
+    /// [`Handle::accept`](crate::Handle::accept).
+    Accept,
+    /// [`Handle::accept_each`](crate::Handle::accept_each).
+    AcceptEach,
+    /// [`Handle::connect`](crate::Handle::connect).
+    Connect,
+    /// [`Handle::end`](crate::Handle::end).
+    End,
+    /// [`Handle::post`](crate::Handle::post).
+    Post,
+}
+
+impl OpKind {
+    pub(crate) fn side(self) -> Side {
+        match self {
+            OpKind::Send | OpKind::Connect => Side::Out,
+            _ => Side::In,
+        }
+    }
+
+    /// One word, as [`Snapshot`](crate::Snapshot) prints it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OpKind::Recv => "recv",
+            OpKind::RecvLent => "recv_lent",
+            OpKind::Send => "send",
+            OpKind::Accept => "accept",
+            OpKind::AcceptEach => "accept_each",
+            OpKind::Connect => "connect",
+            OpKind::End => "end",
+            OpKind::Post => "post",
+        }
+    }
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Somebody has asked for the operation's end; what it then reports is not put right by trying again.
+const CANCELLED: u32 = 1;
+/// It waits for a buffer of the pool, not with the driver.
+const STARVED: u32 = 1 << 1;
+/// A graceful end that has read everything and waits for the other direction, not with the driver.
+const RESTING: u32 = 1 << 2;
+/// Its deadline has passed.
+const EXPIRED: u32 = 1 << 3;
+
+/// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
+#[repr(C, align(16))]
+pub(crate) struct Header {
+    pub kind: OpKind,
+    flags: AtomicU32,
+    /// Milliseconds from the port's birth to the start, for its age in a snapshot.
+    pub started: u32,
+    pub sequence: u64,
+    pub target: sys::Target,
+    /// The list that the owner keeps it in.
+    pub link: UnsafeCell<Option<NonNull<Header>>>,
+    /// What is to be done and how far it is: the owner's alone.
+    pub work: UnsafeCell<Work>,
+}
+
+/// The mutable part of an operation, its owner's alone.
+pub(crate) struct Work {
+    /// A receive fills its spare room, a send sends what is in it.
+    pub buffer: Buffer,
+    /// Bytes sent so far, or discarded so far by a graceful end.
+    pub done: usize,
+    pub detail: Detail,
+    /// How far the driver's own steps are, if one operation takes it several.
+    pub step: u8,
+}
+
+/// What only some kinds of operation need, out of line so that an idle receive stays small.
+pub(crate) enum Detail {
+    None,
+    /// Several buffers sent as one.
+    Gather(Box<sys::Gather>),
+    Connect(Box<socket2::SockAddr>),
+}
+
+impl Header {
+    fn raise(&self, flag: u32) -> bool {
+        self.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Marks it as cancelled; true for the first to do so.
+    pub(crate) fn cancel(&self) -> bool {
+        self.raise(CANCELLED)
+    }
+
+    pub(crate) fn cancelled(&self) -> bool {
+        self.has(CANCELLED)
+    }
+
+    /// Its deadline has passed; a cancel follows.
+    pub(crate) fn mark_expired(&self) {
+        self.raise(EXPIRED);
+    }
+
+    pub(crate) fn expired(&self) -> bool {
+        self.has(EXPIRED)
+    }
+
+    pub(crate) fn starve(&self) {
+        self.raise(STARVED);
+    }
+
+    pub(crate) fn starved(&self) -> bool {
+        self.has(STARVED)
+    }
+
+    pub(crate) fn rest(&self) {
+        self.raise(RESTING);
+    }
+
+    pub(crate) fn resting(&self) -> bool {
+        self.has(RESTING)
+    }
+
+    /// It goes (back) to the driver: nothing that kept it elsewhere holds any more.
+    pub(crate) fn resume(&self) {
+        self.flags.fetch_and(!(STARVED | RESTING), Ordering::AcqRel);
+    }
+
+    /// The last thing before the operation is out of this thread's hands.
+    pub(crate) fn let_go(&self) {
+        self.flags.fetch_or(0, Ordering::Release);
+    }
+
+    /// The first thing after it has come back from the kernel.
+    pub(crate) fn take_up(&self) {
+        self.flags.load(Ordering::Acquire);
+    }
+
+    /// The mutable part.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the operation (see the module's head), and holds no other reference from this function.
+    #[expect(clippy::mut_from_ref, reason = "the cell is the point; the contract above makes it sound")]
+    pub(crate) unsafe fn work(&self) -> &mut Work {
+        // SAFETY: the caller is the one owner.
+        unsafe { &mut *self.work.get() }
+    }
+
+    /// The bytes of a send that have not gone yet, if they lie in one piece.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Header::work`].
+    pub(crate) unsafe fn unsent(&self) -> &[u8] {
+        // SAFETY: handed on.
+        let work = unsafe { self.work() };
+        &work.buffer[work.done..]
+    }
+}
+
+/// Where the context of a completion comes from.
+pub(crate) enum Context<T> {
+    One(T),
+    /// A continuing operation makes one for each packet. The next is made ahead, where no lock is held: `maker` is the user's code.
+    Each { maker: Box<dyn FnMut() -> T + Send>, next: Option<T> },
+}
+
+/// A whole operation: what the driver knows, and what the port and its user put in.
+#[repr(C)]
+pub(crate) struct Operation<K: 'static, T: 'static> {
+    pub header: Header,
+    /// Keeps the socket open while the operation is pending.
+    pub handle: Handle<K, T>,
+    pub context: Context<T>,
+}
+
+impl<K, T> Operation<K, T> {
+    pub(crate) fn new(kind: OpKind, handle: Handle<K, T>, context: Context<T>) -> Self {
+        let header = Header {
+            kind,
+            flags: AtomicU32::new(0),
+            started: 0,
+            sequence: 0,
+            target: sys::Target::none(),
+            link: UnsafeCell::new(None),
+            work: UnsafeCell::new(Work { buffer: Buffer::new(), done: 0, detail: Detail::None, step: 0 }),
+        };
+        Self { header, handle, context }
+    }
+
+    pub(crate) fn with_buffer(mut self, buffer: Buffer) -> Self {
+        self.header.work.get_mut().buffer = buffer;
+        self
+    }
+
+    pub(crate) fn with_gather(mut self, buffers: Vec<Buffer>) -> Self {
+        self.header.work.get_mut().detail = Detail::Gather(Box::new(sys::Gather::new(buffers)));
+        self
+    }
+
+    pub(crate) fn with_address(mut self, address: SocketAddr) -> Self {
+        self.header.work.get_mut().detail = Detail::Connect(Box::new(address.into()));
+        self
+    }
+}
+
+/// First in, first out, through the operations' own links.
+pub(crate) struct Queue {
+    ends: Option<(NonNull<Header>, NonNull<Header>)>,
+    len: u32,
+}
+
+// SAFETY: the queue owns the operations in it (they are Send: K and T are), and is only used behind its direction's lock.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Self { ends: None, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Takes ownership of `op`, which is in no other list.
+    pub(crate) fn push(&mut self, op: NonNull<Header>) {
+        // SAFETY: the caller owned `op` and hands it over; the last one in the list is the list's own. Links are the owner's.
+        unsafe {
+            *op.as_ref().link.get() = None;
+            match &mut self.ends {
+                Some((_, last)) => {
+                    *last.as_ref().link.get() = Some(op);
+                    *last = op;
+                }
+                None => self.ends = Some((op, op)),
+            }
+        }
+        self.len += 1;
+    }
+
+    /// Hands ownership of the first one out.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Header>> {
+        let (first, last) = self.ends?;
+        // SAFETY: everything in the list is the list's own and alive.
+        let next = unsafe { *first.as_ref().link.get() };
+        self.ends = next.map(|next| (next, last));
+        self.len -= 1;
+        Some(first)
+    }
+
+    /// Looks at each one: its kind and when it started.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Header)) {
+        let mut at = self.ends.map(|(first, _)| first);
+        while let Some(op) = at {
+            // SAFETY: everything in the list is the list's own and alive, and the caller has the list borrowed.
+            let header = unsafe { op.as_ref() };
+            look(header);
+            // SAFETY: the link belongs to the list.
+            at = unsafe { *header.link.get() };
+        }
+    }
+}

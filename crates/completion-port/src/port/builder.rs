@@ -1,0 +1,117 @@
+//! The options of a port.
+
+use std::{io, num::NonZero, sync::Arc, thread, time::Duration};
+
+use super::{CompletionPort, Shared};
+use crate::{
+    buffer::{Pool, PoolOptions},
+    sys::{
+        Driver,
+        choose::{self, DriverChoice, DriverKind},
+    },
+};
+
+/// Options of a [`CompletionPort`].
+///
+/// ```
+/// use completion_port::{CompletionPort, DriverKind};
+/// use std::time::Duration;
+///
+/// let port = CompletionPort::builder()
+///     .limit(4)
+///     .driver(DriverKind::Readiness)
+///     .drain(Duration::from_secs(1))
+///     .build::<u64, ()>()?;
+/// assert_eq!((port.concurrency(), port.driver().kind()), (4, DriverKind::Readiness));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Builder {
+    limit: usize,
+    driver: Option<DriverKind>,
+    drain: Duration,
+    queue_limit: usize,
+    pool: PoolOptions,
+    #[cfg(feature = "simulated")]
+    network: Option<crate::simulated::Network>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: 0,
+            driver: None,
+            drain: Duration::from_secs(5),
+            queue_limit: 1024,
+            pool: PoolOptions::new(),
+            #[cfg(feature = "simulated")]
+            network: None,
+        }
+    }
+
+    /// How many threads run at a time: `NumberOfConcurrentThreads`. 0, the default, is the number of CPUs (S9).
+    #[doc(alias = "NumberOfConcurrentThreads")]
+    pub fn limit(mut self, threads: usize) -> Self {
+        self.limit = threads;
+        self
+    }
+
+    /// Forces a driver. Otherwise the environment variable `COMPLETION_PORT_DRIVER` does, or the best that the machine offers is taken.
+    pub fn driver(mut self, kind: DriverKind) -> Self {
+        self.driver = Some(kind);
+        self
+    }
+
+    /// How long a close waits for operations that it has cancelled. 5 seconds by default; sockets need none of it.
+    pub fn drain(mut self, deadline: Duration) -> Self {
+        self.drain = deadline;
+        self
+    }
+
+    /// How many operations may wait their turn on one handle and direction (1024 by default, at least 1); more are refused with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn queue_limit(mut self, operations: usize) -> Self {
+        self.queue_limit = operations.max(1);
+        self
+    }
+
+    /// The size and number of lent buffers.
+    pub fn pool(mut self, options: PoolOptions) -> Self {
+        self.pool = options;
+        self
+    }
+
+    /// Puts the port on a simulated network, whatever driver was named.
+    #[cfg(feature = "simulated")]
+    pub fn simulated(mut self, network: &crate::simulated::Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
+    /// The driver, once the pool is there.
+    fn open(&self, pool: &Arc<Pool>) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+        #[cfg(feature = "simulated")]
+        if let Some(network) = &self.network {
+            return Ok(choose::simulate(network, pool));
+        }
+        choose::choose(self.driver, pool)
+    }
+
+    /// Makes the port.
+    ///
+    /// # Errors
+    ///
+    /// The driver that was asked for cannot be had, or none can, or the pool's options cannot be met.
+    pub fn build<K: Send + Sync + 'static, T: Send + 'static>(self) -> io::Result<CompletionPort<K, T>> {
+        let pool = Pool::new(self.pool)?;
+        let (driver, choice) = self.open(&pool)?;
+        let limit = match self.limit {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            limit => limit,
+        };
+        let shared = Arc::new(Shared::new(driver, choice, pool, limit, self.queue_limit, self.drain));
+        shared.watch_pool();
+        Ok(CompletionPort { shared })
+    }
+}

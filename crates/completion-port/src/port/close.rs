@@ -1,0 +1,81 @@
+//! How a port ends: everybody is told, everything is cancelled, what comes back is collected, what does not is leaked and counted.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{CompletionPort, Shared, get::settle_all};
+use crate::{
+    handle::close_with_port,
+    operation::{Completion, Side},
+};
+
+/// Closes the port when it is dropped. From [`CompletionPort::close_on_drop`].
+#[derive(Debug)]
+pub struct CloseOnDrop<'a, K: Send + Sync + 'static, T: Send + 'static>(pub(super) &'a CompletionPort<K, T>);
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Drop for CloseOnDrop<'_, K, T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Shared<K, T>>) -> Vec<Completion<K, T>> {
+    let Some(rouse) = shared.scheduler.close() else { return Vec::new() };
+    shared.rouse_if(rouse);
+    // Each direction is closed behind its lock: a start that was there before is found and cancelled, a later one is refused.
+    for handle in shared.handles() {
+        close_with_port(&handle);
+    }
+    let deadline = shared.driver.now() + shared.drain;
+    let mut packets = Vec::new();
+    if shared.scheduler.take_seat_to_close(Some(Instant::now() + shared.drain)) {
+        drain(shared, deadline, &mut packets);
+        shared.scheduler.leave();
+    }
+    let leaked = in_flight(shared);
+    if leaked > 0 {
+        shared.leaked.store(leaked, Ordering::Relaxed);
+        tracing::warn!(operations = leaked, "a completion port was closed, and operations did not end in time; they are leaked");
+    }
+    let mut left: Vec<_> = shared.scheduler.drain().into();
+    left.append(&mut packets);
+    left
+}
+
+/// Reaps until nothing is in flight, or the deadline.
+fn drain<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Shared<K, T>>, deadline: Instant, packets: &mut Vec<Completion<K, T>>) {
+    let mut events = Vec::new();
+    loop {
+        if let Some(panic) = settle_all(shared, &mut events, packets) {
+            // Its context cannot be made, and the port is closed: nobody is left to be told.
+            drop(panic);
+        }
+        let left = deadline.saturating_duration_since(shared.driver.now());
+        if left.is_zero() || in_flight(shared) == 0 {
+            return;
+        }
+        if shared.driver.in_flight() == 0 {
+            // Another thread is between the two steps of a start that was there before the close.
+            thread::yield_now();
+        }
+        // A driver that fails gives nothing back any more: the deadline ends this.
+        let pause = if shared.driver.in_flight() == 0 { Duration::ZERO } else { left };
+        if shared.driver.wait(Some(pause), &mut events).is_err() {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Operations that are not over.
+fn in_flight<K, T>(shared: &Shared<K, T>) -> usize {
+    let mut count = 0;
+    for handle in shared.handles() {
+        for side in [Side::In, Side::Out] {
+            handle.side(side).each(|_| count += 1);
+        }
+    }
+    count
+}

@@ -1,0 +1,174 @@
+//! How a packet is taken, and the driver driven meanwhile.
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use super::Shared;
+use crate::{
+    handle::settle,
+    operation::Completion,
+    schedule::{Next, until},
+    sys::Event,
+};
+
+/// Why there is no packet.
+///
+/// ```
+/// use completion_port::{CompletionPort, GetError};
+///
+/// let port = CompletionPort::<(), ()>::new()?;
+/// port.close();
+/// let error = port.get().unwrap_err();
+/// assert!(matches!(error, GetError::Closed));
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::NotConnected);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GetError {
+    /// The port is closed: `ERROR_ABANDONED_WAIT_0` (S22).
+    Closed,
+    /// The time is up: `WAIT_TIMEOUT` (S20).
+    TimedOut,
+    /// The driver failed, which no program causes, or the call made no sense.
+    Failed(io::Error),
+}
+
+impl fmt::Display for GetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GetError::Closed => f.write_str("the completion port is closed"),
+            GetError::TimedOut => f.write_str("no packet came in time"),
+            GetError::Failed(e) => write!(f, "no packet could be taken: {e}"),
+        }
+    }
+}
+
+impl Error for GetError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            GetError::Failed(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<GetError> for io::Error {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::Closed => crate::error::port_closed(),
+            GetError::TimedOut => io::ErrorKind::TimedOut.into(),
+            GetError::Failed(e) => e,
+        }
+    }
+}
+
+pub(super) fn one<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    timeout: Option<Duration>,
+) -> Result<Completion<K, T>, GetError> {
+    let mut out = Vec::with_capacity(1);
+    many(shared, &mut out, 1, timeout)?;
+    out.pop().ok_or(GetError::TimedOut)
+}
+
+pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    out: &mut Vec<Completion<K, T>>,
+    max: usize,
+    timeout: Option<Duration>,
+) -> Result<usize, GetError> {
+    // A time beyond the clock's range is none.
+    let deadline = timeout.and_then(|timeout| shared.driver.now().checked_add(timeout));
+    let before = out.len();
+    let next = match shared.scheduler.next(max, out, deadline) {
+        Next::Drive => drive(shared, out, max, deadline)?,
+        next => next,
+    };
+    match next {
+        Next::Taken => Ok(out.len() - before),
+        Next::TimedOut => Err(GetError::TimedOut),
+        Next::Closed | Next::Drive => Err(GetError::Closed),
+    }
+}
+
+/// Gives the seat up, whatever happens: a panic in a context's maker, for one.
+struct Seat<'a, K: 'static, T: 'static> {
+    shared: &'a Shared<K, T>,
+    /// Settled, and not brought in yet.
+    packets: Vec<Completion<K, T>>,
+    given_up: bool,
+}
+
+impl<K, T> Drop for Seat<'_, K, T> {
+    fn drop(&mut self) {
+        if !self.given_up {
+            for packet in self.packets.drain(..) {
+                let _the_seat_is_ours = self.shared.scheduler.push(packet);
+            }
+            self.shared.scheduler.leave();
+        }
+    }
+}
+
+/// With the seat: sleeps in the driver and settles what it brings, until there is a packet for this thread.
+fn drive<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    out: &mut Vec<Completion<K, T>>,
+    max: usize,
+    deadline: Option<std::time::Instant>,
+) -> Result<Next, GetError> {
+    let mut seat = Seat { shared, packets: Vec::new(), given_up: false };
+    let mut events = Vec::new();
+    let mut looked = false;
+    loop {
+        let panic = settle_all(shared, &mut events, &mut seat.packets);
+        if let Some(panic) = panic {
+            std::panic::resume_unwind(panic);
+        }
+        // Before the first look at the driver only if there is nothing in it to be looked at.
+        if looked || !seat.packets.is_empty() {
+            match shared.scheduler.next_in_seat(&mut seat.packets, max, out) {
+                Next::Drive => {}
+                next => {
+                    seat.given_up = true;
+                    return Ok(next);
+                }
+            }
+        }
+        let now = shared.driver.now();
+        let left = until(deadline, now);
+        if looked && left == Some(Duration::ZERO) {
+            return Ok(Next::TimedOut);
+        }
+        let to_timer = until(shared.timers.first(), now);
+        let sleep = [left, to_timer].into_iter().flatten().min();
+        // Asleep is who must be woken: not for a mere look.
+        let asleep = sleep != Some(Duration::ZERO) && shared.scheduler.fall_asleep();
+        let waited = shared.driver.wait(if asleep { sleep } else { Some(Duration::ZERO) }, &mut events);
+        if asleep {
+            shared.scheduler.wake_up();
+        }
+        looked = true;
+        waited.map_err(GetError::Failed)?;
+    }
+}
+
+/// Fires what is due, starts again what waited for a buffer, and settles what the driver reported.
+pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    events: &mut Vec<Event>,
+    packets: &mut Vec<Completion<K, T>>,
+) -> Option<Box<dyn std::any::Any + Send>> {
+    let mut panic = None;
+    for event in events.drain(..) {
+        let one = settle::<K, T>(event, &mut |packet| packets.push(packet));
+        panic = panic.or(one);
+    }
+    while let Some(starved) = shared.next_starved() {
+        starved.revive(&mut |packet| packets.push(packet));
+    }
+    while let Some(end) = shared.timers.due(shared.driver.now()) {
+        end.expire();
+    }
+    panic
+}

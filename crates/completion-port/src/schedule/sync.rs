@@ -1,0 +1,37 @@
+//! The primitives of the scheduler: the standard library's, or loom's when a model is checked (`--cfg loom`).
+
+use std::time::Instant;
+
+#[cfg(loom)]
+pub(super) use loom::{
+    sync::{Arc, Mutex, MutexGuard},
+    thread::{self, Thread},
+};
+#[cfg(not(loom))]
+pub(super) use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    thread::{self, Thread},
+};
+
+/// No code of a user runs behind these locks, so a poisoned one holds nothing broken.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Parks the thread. False when the deadline has passed.
+pub(super) fn park_until(deadline: Option<Instant>) -> bool {
+    match deadline {
+        None => thread::park(),
+        #[cfg(loom)]
+        Some(_) => return false,
+        #[cfg(not(loom))]
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::park_timeout(left);
+        }
+    }
+    true
+}

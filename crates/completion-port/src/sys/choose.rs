@@ -1,0 +1,252 @@
+//! Which drivers there are, and which one a port gets, with the reason in words.
+
+use std::{env, fmt, io, str::FromStr, sync::Arc};
+
+use super::{Driver, readiness::Readiness};
+use crate::buffer::{Pool, PoolOptions};
+
+/// The environment variable that forces a driver, by the name that [`DriverKind`] prints.
+pub const DRIVER_VARIABLE: &str = "COMPLETION_PORT_DRIVER";
+
+/// How much of io_uring is used: the rungs of the probe ladder, from the top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rung {
+    /// Linux 5.19: buffers lie with the kernel, which takes one when data arrives (provided-buffer ring), and the two below.
+    BufferRing,
+    /// Linux 5.19: completion work does not interrupt a running thread (`COOP_TASKRUN`), and one accept brings many connections.
+    Coop,
+    /// Linux 5.15: one request an operation; a lent receive first waits for readiness.
+    Basic,
+}
+
+impl Rung {
+    pub(crate) fn coop_taskrun(self) -> bool {
+        !matches!(self, Rung::Basic)
+    }
+
+    pub(crate) fn multishot_accept(self) -> bool {
+        !matches!(self, Rung::Basic)
+    }
+}
+
+/// A driver: what carries operations to the system and back. It prints, and is parsed from, the name that
+/// `COMPLETION_PORT_DRIVER` takes.
+///
+/// ```
+/// use completion_port::{DriverKind, Rung};
+///
+/// let kind: DriverKind = "io_uring:coop".parse()?;
+/// assert_eq!(kind, DriverKind::IoUring(Rung::Coop));
+/// assert_eq!(DriverKind::Readiness.to_string(), "readiness");
+/// assert!("epol".parse::<DriverKind>().is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DriverKind {
+    /// `io_uring:buffer-ring`, `io_uring:coop`, `io_uring:basic`: Linux's own completions. `io_uring` alone parses as the top rung.
+    IoUring(Rung),
+    /// `readiness`: epoll or kqueue says when, the port does the I/O.
+    Readiness,
+    /// `simulated:SEED`: a network in memory with a virtual clock and seeded faults; only by [`Builder::simulated`](crate::Builder::simulated).
+    #[cfg(feature = "simulated")]
+    Simulated(u64),
+}
+
+/// From the best to the one that is always there.
+const LADDER: [DriverKind; 4] = [
+    DriverKind::IoUring(Rung::BufferRing),
+    DriverKind::IoUring(Rung::Coop),
+    DriverKind::IoUring(Rung::Basic),
+    DriverKind::Readiness,
+];
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DriverKind::IoUring(Rung::BufferRing) => f.pad("io_uring:buffer-ring"),
+            DriverKind::IoUring(Rung::Coop) => f.pad("io_uring:coop"),
+            DriverKind::IoUring(Rung::Basic) => f.pad("io_uring:basic"),
+            DriverKind::Readiness => f.pad("readiness"),
+            #[cfg(feature = "simulated")]
+            DriverKind::Simulated(seed) => write!(f, "simulated:{seed}"),
+        }
+    }
+}
+
+impl FromStr for DriverKind {
+    type Err = io::Error;
+
+    fn from_str(name: &str) -> io::Result<Self> {
+        if name == "io_uring" {
+            return Ok(LADDER[0]);
+        }
+        LADDER.into_iter().find(|kind| kind.to_string() == name).ok_or_else(|| {
+            let names = LADDER.map(|kind| kind.to_string()).join(", ");
+            io::Error::new(io::ErrorKind::InvalidInput, format!("there is no driver named {name:?}; the drivers are {names}"))
+        })
+    }
+}
+
+/// The driver that a port uses, and why that one.
+///
+/// ```
+/// let port = completion_port::CompletionPort::<(), ()>::new()?;
+/// let choice = port.driver();
+/// assert!(!choice.reason().is_empty());
+/// println!("{choice}"); // io_uring:buffer-ring (the first of the ladder that this machine offers)
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DriverChoice {
+    kind: DriverKind,
+    reason: String,
+}
+
+impl DriverChoice {
+    /// The driver.
+    #[must_use]
+    pub fn kind(&self) -> DriverKind {
+        self.kind
+    }
+
+    /// Why it was chosen: forced, the best there is, or what was refused above it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for DriverChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.kind, self.reason)
+    }
+}
+
+/// One driver, and whether this machine offers it. From [`probe`].
+#[derive(Debug, Clone)]
+pub struct Probed {
+    kind: DriverKind,
+    refusal: Option<String>,
+}
+
+impl Probed {
+    /// The driver.
+    #[must_use]
+    pub fn kind(&self) -> DriverKind {
+        self.kind
+    }
+
+    /// Whether a port could use it here and now; if not, what stands in the way.
+    ///
+    /// # Errors
+    ///
+    /// The reason, with the system's own answer and what can be done about it.
+    pub fn available(&self) -> Result<(), &str> {
+        self.refusal.as_deref().map_or(Ok(()), Err)
+    }
+}
+
+/// Tries every driver, the best first, and tells which of them a port could use here and now.
+///
+/// ```
+/// use completion_port::{DriverKind, probe};
+///
+/// let probed = probe();
+/// let readiness = probed.iter().find(|one| one.kind() == DriverKind::Readiness).unwrap();
+/// assert!(readiness.available().is_ok());
+/// ```
+#[must_use]
+pub fn probe() -> Vec<Probed> {
+    let pool = Pool::new(PoolOptions::new());
+    LADDER
+        .into_iter()
+        .map(|kind| {
+            let made = pool.as_ref().map_err(|e| e.to_string()).and_then(|pool| open(kind, pool).map(drop));
+            Probed { kind, refusal: made.err() }
+        })
+        .collect()
+}
+
+/// The driver for a new port: the forced one, or the best that this machine offers.
+pub(crate) fn choose(forced: Option<DriverKind>, pool: &Arc<Pool>) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+    let forced = match (forced, env::var(DRIVER_VARIABLE)) {
+        (Some(kind), _) => Some((kind, "forced by the builder".to_owned())),
+        (None, Ok(name)) if !name.is_empty() => {
+            let kind = name.parse().map_err(|e: io::Error| io::Error::new(e.kind(), format!("{DRIVER_VARIABLE}: {e}")))?;
+            Some((kind, format!("forced by {DRIVER_VARIABLE}")))
+        }
+        (None, Err(env::VarError::NotUnicode(_))) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{DRIVER_VARIABLE} is not valid Unicode")));
+        }
+        (None, _) => None,
+    };
+    if let Some((kind, reason)) = forced {
+        let driver = open(kind, pool)
+            .map_err(|why| io::Error::new(io::ErrorKind::Unsupported, format!("the driver {kind} was {reason}, but {why}")))?;
+        return Ok((driver, DriverChoice { kind, reason }));
+    }
+
+    let mut refusals: Vec<String> = Vec::new();
+    for kind in LADDER {
+        match open(kind, pool) {
+            Ok(driver) => {
+                let reason = match refusals.as_slice() {
+                    [] => "the first of the ladder that this machine offers".to_owned(),
+                    [.., last] => format!("because {last}"),
+                };
+                if kind == DriverKind::Readiness && !refusals.is_empty() {
+                    tracing::warn!(driver = %kind, reason, "io_uring cannot be used; falling back");
+                }
+                return Ok((driver, DriverChoice { kind, reason }));
+            }
+            Err(why) => refusals.push(why),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("no driver can be used: {}", refusals.join("; "))))
+}
+
+/// The driver of a simulated network.
+#[cfg(feature = "simulated")]
+pub(crate) fn simulate(network: &super::simulated::api::Network, pool: &Arc<Pool>) -> (Box<dyn Driver>, DriverChoice) {
+    let (world, seed) = network.world();
+    let driver = super::simulated::Simulated::new(world.clone(), pool.clone());
+    let choice = DriverChoice { kind: DriverKind::Simulated(seed), reason: "a simulated network was given".to_owned() };
+    (Box::new(driver), choice)
+}
+
+/// Makes a driver, or says what stands in the way.
+fn open(kind: DriverKind, pool: &Arc<Pool>) -> Result<Box<dyn Driver>, String> {
+    match kind {
+        #[cfg(target_os = "linux")]
+        DriverKind::IoUring(rung) => match super::io_uring::IoUring::new(rung, pool.clone()) {
+            Ok(driver) => Ok(Box::new(driver)),
+            Err(e) => Err(explain(rung, &e)),
+        },
+        #[cfg(not(target_os = "linux"))]
+        DriverKind::IoUring(_) => Err("io_uring is a part of Linux".to_owned()),
+        DriverKind::Readiness => {
+            Readiness::new(pool.clone()).map(|driver| Box::new(driver) as _).map_err(|e| format!("the system's poller failed: {e}"))
+        }
+        #[cfg(feature = "simulated")]
+        DriverKind::Simulated(_) => Err("a simulated driver needs its network".to_owned()),
+    }
+}
+
+/// What an error of the set-up says about the machine, and what can be done.
+#[cfg(target_os = "linux")]
+fn explain(rung: Rung, error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
+        Some(libc::EPERM) => {
+            "it is not permitted: a seccomp filter (Docker's and containerd's default profiles have one) or kernel.io_uring_disabled forbids it"
+        }
+        Some(libc::ENOSYS) => "this kernel has none, or a filter hides it",
+        Some(libc::ENOMEM) => "memory was refused: the memlock limit may be too low (ulimit -l)",
+        Some(libc::EINVAL) if rung != Rung::Basic => "this kernel is older than 5.19",
+        Some(libc::EINVAL) => "this kernel is too old",
+        Some(libc::EMFILE | libc::ENFILE) => "no descriptor is left (ulimit -n)",
+        _ => return format!("io_uring failed: {error}"),
+    };
+    format!("io_uring failed: {advice} ({error})")
+}

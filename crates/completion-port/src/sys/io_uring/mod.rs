@@ -1,0 +1,369 @@
+//! The io_uring driver: operations go to the kernel as submissions and come back as completions.
+//!
+//! The ring is neither `SINGLE_ISSUER` nor `DEFER_TASKRUN`: any thread may submit (behind the submission lock), and whoever holds
+//! the driver reaps, also what a thread submitted that is busy elsewhere or asleep.
+//!
+//! - [`ring`]: the ring itself, set up for the kernel's rung of the ladder; pushing, sleeping, reaping.
+//! - [`buffer_ring`]: buffers of the pool that lie with the kernel, one of which it takes when data arrives.
+//! - this file: what each operation is as a submission, and what its completion means.
+//!
+//! A completion is found by its `user_data`: the operation's address, or one of two small numbers for our own requests.
+//!
+//! References: `io_uring_enter(2)`, `io_uring_setup(2)`, `io_uring_register(2)`.
+
+mod buffer_ring;
+mod ring;
+
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    ptr::{self, NonNull},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use io_uring::{cqueue, opcode, squeue, types};
+use socket2::SockRef;
+
+use self::{
+    buffer_ring::{BufferRing, GROUP},
+    ring::{Completed, Ring},
+};
+use super::{Driver, Event, Output, Socket, choose::Rung};
+use crate::{
+    buffer::Pool,
+    error,
+    operation::{Detail, Header, OpKind, Side, Work},
+};
+
+/// `user_data` of what needs no answer: a cancel, a wake-up.
+const IGNORED: u64 = 0;
+
+/// One transfer is at most this long; the rest of a longer one follows in the next.
+const LONGEST: usize = 1 << 30;
+
+pub(crate) struct IoUring {
+    ring: Ring,
+    rung: Rung,
+    pool: Arc<Pool>,
+    buffers: Option<Mutex<BufferRing>>,
+    in_flight: AtomicUsize,
+    /// The reaper's list, kept for its memory.
+    reaped: Mutex<Vec<Completed>>,
+}
+
+/// The driver's own steps within one operation ([`Work::step`]).
+mod step {
+    /// The operation's one request is with the kernel.
+    pub(super) const ONLY: u8 = 0;
+    /// A lent receive waits until there is something to read.
+    pub(super) const POLLING: u8 = 1;
+    /// ... and then reads it into a buffer of the pool.
+    pub(super) const READING: u8 = 2;
+    /// A connect whose submitter went away waits for the outcome.
+    pub(super) const CONNECTING: u8 = 3;
+}
+
+impl IoUring {
+    pub(crate) fn new(rung: Rung, pool: Arc<Pool>) -> io::Result<Self> {
+        let ring = Ring::new(rung)?;
+        let buffers = match rung {
+            Rung::BufferRing if pool.reserve() > 0 => Some(Mutex::new(BufferRing::new(&ring, &pool)?)),
+            _ => None,
+        };
+        Ok(Self { ring, rung, pool, buffers, in_flight: AtomicUsize::new(0), reaped: Mutex::new(Vec::new()) })
+    }
+
+    fn buffers(&self) -> Option<MutexGuard<'_, BufferRing>> {
+        self.buffers.as_ref().map(|buffers| buffers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The submission that takes `op` a step further; or why there is none.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns `op`.
+    unsafe fn request(&self, op: NonNull<Header>) -> io::Result<squeue::Entry> {
+        // SAFETY: owned by the caller.
+        let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
+        let fd = types::Fd(header.target.fd);
+        let entry = match header.kind {
+            OpKind::Recv => {
+                let (to, room) = work.buffer.spare_parts();
+                opcode::Recv::new(fd, to, length(room)).build()
+            }
+            OpKind::RecvLent | OpKind::End => self.request_lent(fd, work),
+            OpKind::Send => {
+                // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
+                let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+                match &mut work.detail {
+                    Detail::Gather(gather) => opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build(),
+                    _ => {
+                        let bytes = &work.buffer[work.done..];
+                        opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len())).flags(flags).build()
+                    }
+                }
+            }
+            OpKind::AcceptEach if self.rung.multishot_accept() => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+            OpKind::Accept | OpKind::AcceptEach => {
+                opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
+            }
+            OpKind::Connect => match &work.detail {
+                Detail::Connect(_) if work.step == step::CONNECTING => poll(fd, libc::POLLOUT),
+                Detail::Connect(address) => opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build(),
+                _ => return Err(error::wrong_kind()),
+            },
+            OpKind::Post => opcode::Nop::new().build(),
+        };
+        Ok(entry.user_data(op.as_ptr() as u64))
+    }
+
+    fn request_lent(&self, fd: types::Fd, work: &mut Work) -> squeue::Entry {
+        if work.step == step::READING {
+            let (to, room) = work.buffer.spare_parts();
+            return opcode::Recv::new(fd, to, length(room)).flags(libc::MSG_DONTWAIT).build();
+        }
+        match self.buffers() {
+            Some(mut buffers) => {
+                buffers.refill(&self.pool);
+                work.step = step::ONLY;
+                let size = length(self.pool.buffer_size());
+                opcode::Recv::new(fd, ptr::null_mut(), size).buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT)
+            }
+            None => {
+                work.step = step::POLLING;
+                poll(fd, libc::POLLIN)
+            }
+        }
+    }
+
+    /// Sends `op` to the kernel for its (next) step.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns `op`; it is the kernel's if `None` is returned.
+    unsafe fn submit(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: owned by the caller.
+        match unsafe { self.request(op) } {
+            Ok(entry) => {
+                self.in_flight.fetch_add(1, Ordering::Relaxed);
+                // SAFETY: still owned here; from the push on it is the kernel's.
+                unsafe { op.as_ref().let_go() };
+                // SAFETY: the entry points into the operation, which lives until its last completion, and to an open socket.
+                unsafe { self.ring.push(&entry) };
+                None
+            }
+            Err(e) => Some(Event::last(op, Err(e))),
+        }
+    }
+
+    /// What a completion means: an event, or `None` when the operation went on to its next step.
+    fn judge(&self, done: Completed) -> Option<Event> {
+        let op = NonNull::new(done.user_data as *mut Header)?;
+        // SAFETY: the kernel gave back an address that it was given, with the operation's ownership unless `more`.
+        let header = unsafe { op.as_ref() };
+        header.take_up();
+        let more = cqueue::more(done.flags);
+        if !more {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        let taken = cqueue::buffer_select(done.flags);
+        let result = if done.result < 0 { Err(io::Error::from_raw_os_error(-done.result)) } else { Ok(done.result as usize) };
+
+        let result = match (header.kind, result) {
+            (OpKind::Accept | OpKind::AcceptEach, Ok(_)) => {
+                // SAFETY: a descriptor that the kernel has just made for us, owned from the moment it is read.
+                Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
+            }
+            // SAFETY: only one-shot requests get here (accepts of many are above, or failed): the operation is ours.
+            (OpKind::RecvLent | OpKind::End, result) => match unsafe { self.judge_lent(op, result, taken) } {
+                Judged::Over(result) => result,
+                Judged::Again => return self.again(op),
+            },
+            (OpKind::Recv, Ok(received)) => {
+                // SAFETY: ours again, and the kernel has written that many bytes into the spare room.
+                unsafe { header.work().buffer.fill(received) };
+                Ok(Output::Bytes(received))
+            }
+            (OpKind::Connect, result) => {
+                // SAFETY: ours again.
+                match unsafe { judge_connect(header, result) } {
+                    Judged::Over(result) => result,
+                    Judged::Again => return self.again(op),
+                }
+            }
+            // The socket has been made non-blocking behind our back. Undo that and try again.
+            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => match make_blocking(header) {
+                Ok(()) => return self.again(op),
+                Err(e) => Err(e),
+            },
+            (_, Err(e)) if e.kind() == io::ErrorKind::Interrupted && !header.cancelled() => return self.again(op),
+            (_, result) => result.map(Output::Bytes),
+        };
+        Some(Event { op, result, more })
+    }
+
+    /// # Safety
+    ///
+    /// The caller owns `op`, a lent receive.
+    unsafe fn judge_lent(&self, op: NonNull<Header>, result: io::Result<usize>, taken: Option<u16>) -> Judged {
+        // SAFETY: owned by the caller.
+        let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
+        if let Some(slot) = taken {
+            if let Some(mut buffers) = self.buffers() {
+                buffers.taken();
+                buffers.refill(&self.pool);
+            }
+            // SAFETY: the kernel took the slot out of the ring, once, and has written `result` bytes of it.
+            let buffer = unsafe { self.pool.filled_ready(slot, *result.as_ref().unwrap_or(&0)) };
+            return Judged::Over(result.map(|_| Output::Lent(buffer)));
+        }
+        match (work.step, result) {
+            (step::POLLING, Ok(_)) => match self.pool.lend() {
+                Some(buffer) => {
+                    work.buffer = buffer;
+                    work.step = step::READING;
+                    Judged::Again
+                }
+                None => Judged::Over(Ok(Output::Starved)),
+            },
+            (step::READING, result) => {
+                let mut buffer = std::mem::take(&mut work.buffer);
+                work.step = step::POLLING;
+                match result {
+                    Ok(received) => {
+                        // SAFETY: the kernel has written that many bytes into its spare room.
+                        unsafe { buffer.fill(received) };
+                        Judged::Over(Ok(Output::Lent(buffer)))
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && header.cancelled() => Judged::Over(Err(error::cancelled())),
+                    // Somebody else has read it: wait for more, without a buffer.
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => Judged::Again,
+                    Err(e) => Judged::Over(Err(e)),
+                }
+            }
+            (_, Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => Judged::Over(Ok(Output::Starved)),
+            // The end of the stream takes no buffer.
+            (_, Ok(_)) => Judged::Over(Ok(Output::Lent(crate::Buffer::new()))),
+            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => match make_blocking(header) {
+                Ok(()) => Judged::Again,
+                Err(e) => Judged::Over(Err(e)),
+            },
+            (_, Err(e)) => Judged::Over(Err(e)),
+        }
+    }
+
+    /// The next step of an operation that is ours. A cancel that looked for it between two steps found nothing, so it is asked again.
+    fn again(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: ours, see `judge`; and not freed below, because only this thread reaps its completion.
+        unsafe {
+            let event = self.submit(op);
+            if event.is_none() && op.as_ref().cancelled() && op.as_ref().work().step != step::READING {
+                self.push_cancel(op);
+            }
+            event
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `op`'s last event has not been settled.
+    unsafe fn push_cancel(&self, op: NonNull<Header>) {
+        let entry = opcode::AsyncCancel::new(op.as_ptr() as u64).build().user_data(IGNORED);
+        // SAFETY: the entry names the operation by number only.
+        unsafe { self.ring.push(&entry) };
+    }
+}
+
+enum Judged {
+    Over(io::Result<Output>),
+    Again,
+}
+
+/// # Safety
+///
+/// The caller owns the operation, a connect.
+unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
+    // SAFETY: owned by the caller.
+    let work = unsafe { header.work() };
+    match result {
+        // The thread that submitted it has exited, which takes its requests along; the connection goes on being made.
+        Err(e) if error::is_cancelled(&e) && !header.cancelled() => {
+            work.step = step::CONNECTING;
+            Judged::Again
+        }
+        Ok(_) if work.step == step::CONNECTING => {
+            // SAFETY: open while the operation holds its handle.
+            let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+            let socket = SockRef::from(&fd);
+            match socket.take_error() {
+                Ok(Some(e)) | Err(e) => Judged::Over(Err(e)),
+                Ok(None) => Judged::Over(socket.peer_addr().map(|_| Output::Bytes(0))),
+            }
+        }
+        result => Judged::Over(result.map(Output::Bytes)),
+    }
+}
+
+fn poll(fd: types::Fd, events: libc::c_short) -> squeue::Entry {
+    opcode::PollAdd::new(fd, events as u32).build()
+}
+
+fn length(bytes: usize) -> u32 {
+    bytes.min(LONGEST) as u32
+}
+
+/// With `O_NONBLOCK` the kernel answers `EAGAIN` where it would otherwise wait; overlapped I/O always waits (S178).
+fn make_blocking(header: &Header) -> io::Result<()> {
+    // SAFETY: open while the operation holds its handle.
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+    SockRef::from(&fd).set_nonblocking(false)
+}
+
+impl Driver for IoUring {
+    fn attach(&self, socket: &Socket) -> io::Result<u64> {
+        let Some(fd) = socket.os() else { return Err(error::wrong_driver()) };
+        SockRef::from(fd).set_nonblocking(false)?;
+        Ok(0)
+    }
+
+    fn detach(&self, _: &Socket, _: u64) {}
+
+    unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller hands it over.
+        unsafe { self.submit(op) }
+    }
+
+    unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: handed on.
+        unsafe { self.push_cancel(op) };
+        None
+    }
+
+    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ring.wait(timeout, &mut reaped)?;
+        for done in reaped.drain(..) {
+            events.extend(self.judge(done));
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // SAFETY: a request that does nothing touches nothing.
+        unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+const _: () = assert!(align_of::<Header>() > 1 && Side::In as usize == 0);

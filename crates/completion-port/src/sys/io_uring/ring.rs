@@ -1,0 +1,145 @@
+//! The ring: set up for a rung of the ladder, pushed to by any thread, slept in and reaped by one.
+
+use std::{
+    io,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use io_uring::{IoUring, cqueue, squeue, types};
+
+use super::super::choose::Rung;
+
+/// Submissions in the ring; those beyond are handed over first, so it bounds a batch and nothing else.
+const SUBMISSIONS: u32 = 256;
+/// Completions in the ring; the kernel keeps those beyond (NODROP).
+const COMPLETIONS: u32 = 4096;
+/// How often a submit that the kernel cannot take now is tried again.
+const PATIENCE: usize = 64;
+/// `IORING_ENTER_GETEVENTS`.
+const GET_EVENTS: u32 = 1;
+
+pub(super) struct Ring {
+    ring: IoUring,
+    /// Held while submissions are pushed.
+    submitting: Mutex<()>,
+    /// Held while completions are taken.
+    reaping: Mutex<()>,
+}
+
+/// A completion, out of the ring.
+pub(super) struct Completed {
+    pub user_data: u64,
+    pub result: i32,
+    pub flags: u32,
+}
+
+impl Ring {
+    pub(super) fn new(rung: Rung) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(COMPLETIONS).setup_clamp();
+        if rung.coop_taskrun() {
+            builder.setup_coop_taskrun();
+        }
+        let ring = builder.build(SUBMISSIONS)?;
+        let params = ring.params();
+        for (there, name) in [
+            (params.is_feature_nodrop(), "IORING_FEAT_NODROP"),
+            (params.is_feature_fast_poll(), "IORING_FEAT_FAST_POLL"),
+            (params.is_feature_ext_arg(), "IORING_FEAT_EXT_ARG"),
+            (params.is_feature_submit_stable(), "IORING_FEAT_SUBMIT_STABLE"),
+        ] {
+            if !there {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("the kernel's io_uring lacks {name}")));
+            }
+        }
+        Ok(Self { ring, submitting: Mutex::new(()), reaping: Mutex::new(()) })
+    }
+
+    pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    /// Gives a request to the kernel, at once.
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to stays valid until its completion, and is given to nobody else meanwhile.
+    pub(super) unsafe fn push(&self, entry: &squeue::Entry) {
+        let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
+        while unsafe { self.ring.submission_shared().push(entry) }.is_err() {
+            self.submit();
+        }
+        self.submit();
+    }
+
+    /// Hands over what is in the ring. The submission lock is held.
+    fn submit(&self) {
+        for _ in 0..PATIENCE {
+            match self.ring.submit() {
+                Ok(_) => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // No memory for requests now, or completions to be reaped first.
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        // What is left in the ring, the next push or the next sleeper takes along.
+    }
+
+    fn reap(&self, out: &mut Vec<Completed>) {
+        // SAFETY: `reaping` is held by `wait`, the only caller: one completion queue in use at a time.
+        let queue = unsafe { self.ring.completion_shared() };
+        out.extend(queue.map(|entry: cqueue::Entry| Completed {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+    }
+
+    /// Takes what is complete; if nothing is, sleeps until something is or the time is up.
+    pub(super) fn wait(&self, timeout: Option<Duration>, out: &mut Vec<Completed>) -> io::Result<()> {
+        let _reaping = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reap(out);
+        if !out.is_empty() {
+            return Ok(());
+        }
+        let result = match timeout {
+            // Not even a sleep of no length; but completion work that waits for this thread is done on the way.
+            Some(Duration::ZERO) => {
+                let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+                // SAFETY: no argument is passed.
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(self.left(), 0, GET_EVENTS, None) }
+            }
+            Some(time) => {
+                let time = types::Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
+                self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
+            }
+            None => self.ring.submit_and_wait(1),
+        };
+        match result {
+            Ok(_) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            Err(e) => return Err(e),
+        }
+        self.reap(out);
+        Ok(())
+    }
+
+    /// Requests that a failed submit left behind. The submission lock is held.
+    fn left(&self) -> u32 {
+        // SAFETY: the lock makes this the only submission queue in use.
+        unsafe { self.ring.submission_shared().len() as u32 }
+    }
+}
+
+/// Owns a descriptor that a completion has brought.
+///
+/// # Safety
+///
+/// It is open, and nobody else's.
+pub(super) unsafe fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

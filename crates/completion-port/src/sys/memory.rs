@@ -1,0 +1,72 @@
+//! Reserved memory whose pages can be given back to the system one by one.
+
+use std::{ffi::c_void, io, ptr};
+
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+
+pub(crate) fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// Address space of its own; a page takes memory when it is first touched and until it is discarded.
+pub(crate) struct Region {
+    base: *mut u8,
+    len: usize,
+}
+
+// SAFETY: the region is plain memory that belongs to no thread; who may touch which part of it is its user's business.
+unsafe impl Send for Region {}
+// SAFETY: as above; no method gives out a reference.
+unsafe impl Sync for Region {}
+
+impl Region {
+    pub(crate) fn reserve(len: usize) -> io::Result<Self> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no other memory.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)?
+        };
+        // Huge pages would make one touched buffer cost two megabytes. Refused only where there are none.
+        #[cfg(target_os = "linux")]
+        // SAFETY: advice on a mapping that was just made and is ours.
+        let _ = unsafe { rustix::mm::madvise(base, len, Advice::LinuxNoHugepage) };
+        Ok(Self { base: base.cast(), len })
+    }
+
+    pub(crate) fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset < self.len, "an offset outside the region");
+        self.base.wrapping_add(offset)
+    }
+
+    fn span(&self, offset: usize, len: usize) -> *mut c_void {
+        assert!(len <= self.len - offset, "a span outside the region");
+        self.at(offset).cast()
+    }
+
+    /// Gives the pages back; they read as zero, or as they were, when they are touched again.
+    pub(crate) fn discard(&self, offset: usize, len: usize) {
+        // SAFETY: the span lies in the mapping (asserted), and its owner says that nobody uses what is in it.
+        // An error leaves the pages resident, which costs memory and nothing else.
+        let _ = unsafe { rustix::mm::madvise(self.span(offset, len), len, Advice::LinuxDontNeed) };
+    }
+
+    /// Makes the pages fault when they are touched.
+    pub(crate) fn protect(&self, offset: usize, len: usize) {
+        // SAFETY: the span lies in the mapping (asserted). A guard that cannot be set guards nothing and breaks nothing.
+        let _ = unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::empty()) };
+    }
+
+    /// Undoes [`Region::protect`].
+    pub(crate) fn unprotect(&self, offset: usize, len: usize) {
+        // SAFETY: as in `protect`.
+        let result = unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::READ | MprotectFlags::WRITE) };
+        // Going on would fault in somebody else's code; here it can still be named.
+        assert!(result.is_ok(), "cannot make a guarded buffer accessible again: {result:?}");
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: made by `reserve`, unmapped once; every buffer in it keeps its pool, and so the region, alive.
+        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.len) };
+    }
+}

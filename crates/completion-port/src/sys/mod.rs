@@ -1,0 +1,115 @@
+//! What a platform supplies. Nothing outside this folder knows an operating system.
+//!
+//! # The contract
+//!
+//! A platform supplies these, by these names:
+//!
+//! - [`Driver`]: starts operations, reports their ends, can be asked to cancel, slept in by one thread and woken by any. Its rules
+//!   are on the trait. There are `io_uring` (Linux), `readiness` (every Unix: epoll, or the `polling` crate's kqueue),
+//!   `simulated` (a virtual clock and seeded faults) and, to come, `windows`.
+//! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
+//! - [`Gather`]: several buffers as the system wants to see them to send them as one.
+//! - [`memory`]: reserved memory whose pages can be given back one by one.
+//! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
+//!
+//! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
+
+pub(crate) mod choose;
+#[cfg(target_os = "linux")]
+mod io_uring;
+pub(crate) mod memory;
+mod readiness;
+#[cfg(feature = "simulated")]
+pub(crate) mod simulated;
+mod socket;
+
+use std::{
+    io,
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
+
+pub(crate) use socket::{Gather, Socket, Target};
+
+use crate::{buffer::Buffer, operation::Header};
+
+/// A driver carries operations to the system and back.
+///
+/// # Rules
+///
+/// - An operation given to [`start`](Driver::start) is the driver's until it reports an [`Event`] for it: either as `start`'s own
+///   return value, if it was over at once, or later from [`wait`](Driver::wait). Never both, never twice, unless the event says
+///   [`more`](Event::more).
+/// - At most one operation per socket and direction is with the driver at a time; the handle keeps the others in order.
+/// - The driver reports what the system said. A short send, a spurious cancellation or a lack of buffers is an event like any
+///   other; who settles it decides whether to start the operation again.
+/// - `start`, `cancel`, `wake`, `attach` and `detach` may be called by any thread at any time, also while one sleeps in `wait`.
+///   `start` and `cancel` for one operation are never called at the same time (the direction's lock), but an event for it may be
+///   on its way meanwhile.
+/// - `wait` is called by one thread at a time, any thread: the driver's owner may change between calls.
+/// - Nothing is freed early: a driver that is dropped with operations in flight leaves them alone.
+pub(crate) trait Driver: Send + Sync {
+    /// Makes a socket ready to be used through this driver. The token goes into each operation's [`Target`].
+    fn attach(&self, socket: &Socket) -> io::Result<u64>;
+
+    /// The socket is about to be closed; nothing of it is in flight.
+    fn detach(&self, socket: &Socket, token: u64);
+
+    /// Starts an operation. If it is over at once, its event is returned; otherwise `wait` will report it.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns `op` (alive, in no list, complete) and hands it to the driver; its target's socket stays open until the
+    /// operation's last event.
+    unsafe fn start(&self, op: NonNull<Header>) -> Option<Event>;
+
+    /// Asks for the end of an operation. It still ends by exactly one last event: the returned one, if it could be taken back at
+    /// once, or a later one. A receive whose data has come completes with it.
+    ///
+    /// # Safety
+    ///
+    /// `op` was started here and its last event has not been settled (it may have been reported).
+    unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event>;
+
+    /// Appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or the time is up. May return
+    /// with nothing for no reason.
+    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
+    fn wake(&self);
+
+    /// The clock that deadlines are measured by.
+    fn now(&self) -> Instant;
+
+    /// How many operations are with the driver.
+    fn in_flight(&self) -> usize;
+}
+
+/// What a driver has to say about an operation.
+pub(crate) struct Event {
+    pub op: NonNull<Header>,
+    pub result: io::Result<Output>,
+    /// The operation goes on, and stays with the driver.
+    pub more: bool,
+}
+
+// SAFETY: an event carries its operation's ownership from the driver to whoever settles it; operations are Send.
+unsafe impl Send for Event {}
+
+impl Event {
+    pub(crate) fn last(op: NonNull<Header>, result: io::Result<Output>) -> Self {
+        Self { op, result, more: false }
+    }
+}
+
+/// What came out of an operation.
+pub(crate) enum Output {
+    /// Bytes sent, or received into the operation's own buffer.
+    Bytes(usize),
+    /// What was received, in a buffer lent from the pool. Empty at the end of the stream.
+    Lent(Buffer),
+    /// A receive wanted a buffer, and the pool had none.
+    Starved,
+    /// A connection was accepted. It is owned from here on.
+    Accepted(Socket),
+}

@@ -1,0 +1,148 @@
+//! One try of one operation, without blocking.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use socket2::SockRef;
+
+use crate::{
+    buffer::Pool,
+    operation::{Detail, Header, OpKind},
+    sys::{Output, Socket},
+};
+
+pub(super) enum Attempt {
+    /// It is over; and whether the lane gave less than was asked, so that the next try would probably block.
+    Done(io::Result<Output>, bool),
+    WouldBlock,
+}
+
+/// What a socket needs before it is used here.
+pub(super) fn prepare(fd: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(fd);
+    socket.set_nonblocking(true)?;
+    #[cfg(target_vendor = "apple")]
+    socket.set_nosigpipe(true)?;
+    Ok(())
+}
+
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: libc::c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
+
+/// # Safety
+///
+/// The caller owns the operation, and its socket is open.
+pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
+    // SAFETY: open while the operation holds its handle.
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+    loop {
+        // SAFETY: the caller owns it.
+        let attempt = unsafe {
+            match header.kind {
+                OpKind::Recv => receive(header),
+                OpKind::RecvLent | OpKind::End => receive_lent(header, pool),
+                OpKind::Send => send(header),
+                OpKind::Accept | OpKind::AcceptEach => accept(fd),
+                OpKind::Connect => connect(header, fd),
+                OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
+            }
+        };
+        match attempt {
+            Attempt::Done(Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}
+            Attempt::Done(Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => return Attempt::WouldBlock,
+            other => return other,
+        }
+    }
+}
+
+/// The result of a call that moves bytes.
+fn moved(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// # Safety
+///
+/// `to` is good for `room` bytes.
+unsafe fn receive_into(header: &Header, to: *mut u8, room: usize) -> io::Result<usize> {
+    // SAFETY: handed on.
+    moved(unsafe { libc::recv(header.target.fd, to.cast(), room, libc::MSG_DONTWAIT) })
+}
+
+/// # Safety
+///
+/// The caller owns the operation, and its socket is open. (So for all below.)
+unsafe fn receive(header: &Header) -> Attempt {
+    // SAFETY: owned.
+    let work = unsafe { header.work() };
+    let (to, room) = work.buffer.spare_parts();
+    // SAFETY: the buffer's own spare room; what was received is then counted as filled.
+    let result = unsafe {
+        let result = receive_into(header, to, room);
+        work.buffer.fill(*result.as_ref().unwrap_or(&0));
+        result
+    };
+    let short = result.as_ref().is_ok_and(|n| *n < room);
+    Attempt::Done(result.map(Output::Bytes), short)
+}
+
+unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
+    let Some(mut buffer) = pool.lend() else { return Attempt::Done(Ok(Output::Starved), false) };
+    let (to, room) = buffer.spare_parts();
+    // SAFETY: as in `receive`.
+    let result = unsafe {
+        let result = receive_into(header, to, room);
+        buffer.fill(*result.as_ref().unwrap_or(&0));
+        result
+    };
+    let short = result.as_ref().is_ok_and(|n| *n < room);
+    Attempt::Done(result.map(|_| Output::Lent(buffer)), short)
+}
+
+unsafe fn send(header: &Header) -> Attempt {
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
+    // SAFETY: owned; the bytes and the arrays live in the operation.
+    let result = unsafe {
+        match &mut header.work().detail {
+            Detail::Gather(gather) => libc::sendmsg(header.target.fd, gather.message(), flags),
+            _ => {
+                let bytes = header.unsent();
+                libc::send(header.target.fd, bytes.as_ptr().cast(), bytes.len(), flags)
+            }
+        }
+    };
+    // Short or not, the settler asks for the rest, and that attempt finds out whether it would block.
+    Attempt::Done(moved(result).map(Output::Bytes), false)
+}
+
+fn accept(fd: BorrowedFd<'_>) -> Attempt {
+    Attempt::Done(SockRef::from(&fd).accept().map(|(socket, _)| Output::Accepted(Socket::Os(socket.into()))), false)
+}
+
+unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
+    // SAFETY: owned.
+    let work = unsafe { header.work() };
+    let socket = SockRef::from(&fd);
+    let started = work.step > 0;
+    let result = if started {
+        // An edge can be older than the connect: connected is who has a peer.
+        match socket.take_error() {
+            Ok(None) => socket.peer_addr().map(drop),
+            Ok(Some(e)) | Err(e) => Err(e),
+        }
+    } else {
+        let Detail::Connect(address) = &work.detail else { return Attempt::Done(Err(crate::error::wrong_kind()), false) };
+        work.step = 1;
+        socket.connect(address)
+    };
+    match result {
+        Ok(()) => Attempt::Done(Ok(Output::Bytes(0)), false),
+        Err(e) if !started && e.raw_os_error() == Some(libc::EINPROGRESS) => Attempt::WouldBlock,
+        Err(e) if started && e.kind() == io::ErrorKind::NotConnected => Attempt::WouldBlock,
+        Err(e) => Attempt::Done(Err(e), false),
+    }
+}

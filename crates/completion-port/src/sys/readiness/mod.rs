@@ -1,0 +1,221 @@
+//! The readiness driver: the system says when a socket is ready, and the I/O is then done here.
+//!
+//! For where io_uring is missing or refused, and for every other Unix. Each socket is registered once, edge-triggered, for both
+//! directions; what the system said is remembered per direction (a *lane*), so an operation costs no registration of its own.
+//!
+//! An operation is attempted at once while its lane is thought ready. If that would block, it is parked in the lane, and whoever
+//! sleeps in [`wait`](Driver::wait) attempts it when the next edge comes. The lane's `edges` counter closes the gap between the
+//! failed attempt and the parking: an edge in between means try again.
+
+mod attempt;
+#[cfg(all(target_os = "linux", not(completion_port_polling)))]
+#[path = "epoll.rs"]
+mod poller;
+#[cfg(any(not(target_os = "linux"), completion_port_polling))]
+#[path = "polling.rs"]
+mod poller;
+
+use std::{
+    io,
+    ptr::NonNull,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use self::{attempt::Attempt, poller::Poller};
+use super::{Driver, Event, Socket};
+use crate::{
+    buffer::Pool,
+    error,
+    operation::{Header, Side},
+};
+
+pub(crate) struct Readiness {
+    poller: Poller,
+    /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
+    sockets: Mutex<Slab<[Lane; 2]>>,
+    /// The sleeper's list, kept for its memory.
+    edges: Mutex<Vec<poller::Edge>>,
+    in_flight: AtomicUsize,
+    pool: Arc<Pool>,
+}
+
+// SAFETY: the operations parked in the lanes are owned by the driver, and touched under the lock or by the one who took them out.
+unsafe impl Send for Readiness {}
+// SAFETY: as above.
+unsafe impl Sync for Readiness {}
+
+/// One direction of one socket.
+struct Lane {
+    /// The last thing heard was that it is ready (or nothing yet: the first attempt finds out).
+    ready: bool,
+    /// The peer has closed or failed it: there is something to read even when a read came back short.
+    closed: bool,
+    edges: u32,
+    parked: Option<NonNull<Header>>,
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self { ready: true, closed: false, edges: 0, parked: None }
+    }
+}
+
+impl Readiness {
+    pub(crate) fn new(pool: Arc<Pool>) -> io::Result<Self> {
+        Ok(Self {
+            poller: Poller::new()?,
+            sockets: Mutex::new(Slab::new()),
+            edges: Mutex::new(Vec::new()),
+            in_flight: AtomicUsize::new(0),
+            pool,
+        })
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Slab<[Lane; 2]>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Attempts `op` while its lane is ready, and parks it when it is not.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns `op`; it is the driver's if `None` is returned.
+    unsafe fn pursue(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller owns it, and so does this function until it parks it.
+        let header = unsafe { op.as_ref() };
+        let index = header.target.token as usize;
+        let side = header.kind.side();
+        loop {
+            let seen = {
+                let mut sockets = self.sockets();
+                let lane = &mut sockets[index][side as usize];
+                if !lane.ready {
+                    if header.cancelled() {
+                        return Some(Event::last(op, Err(error::cancelled())));
+                    }
+                    self.in_flight.fetch_add(1, Ordering::Relaxed);
+                    header.let_go();
+                    lane.parked = Some(op);
+                    return None;
+                }
+                lane.edges
+            };
+            // SAFETY: owned, see above; the socket is open because the operation holds its handle.
+            let attempt = unsafe { attempt::attempt(header, &self.pool) };
+            let (result, exhausted) = match attempt {
+                Attempt::Done(result, exhausted) => (Some(result), exhausted),
+                Attempt::WouldBlock => (None, true),
+            };
+            if exhausted {
+                let mut sockets = self.sockets();
+                let lane = &mut sockets[index][side as usize];
+                if lane.edges == seen && (result.is_none() || !lane.closed) {
+                    lane.ready = false;
+                }
+            }
+            if let Some(result) = result {
+                return Some(Event::last(op, result));
+            }
+        }
+    }
+}
+
+impl Driver for Readiness {
+    fn attach(&self, socket: &Socket) -> io::Result<u64> {
+        let Some(fd) = socket.os() else { return Err(error::wrong_driver()) };
+        attempt::prepare(fd)?;
+        let mut sockets = self.sockets();
+        let entry = sockets.vacant_entry();
+        let token = entry.key() as u64;
+        self.poller.add(fd, token)?;
+        entry.insert([Lane::new(), Lane::new()]);
+        Ok(token)
+    }
+
+    fn detach(&self, socket: &Socket, token: u64) {
+        if let Some(fd) = socket.os() {
+            self.poller.delete(fd);
+        }
+        self.sockets().try_remove(token as usize);
+    }
+
+    unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller hands it over.
+        unsafe { self.pursue(op) }
+    }
+
+    unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: not settled yet (the contract), so it exists; only constants are read before it is found to be ours.
+        let (target, side) = unsafe { (op.as_ref().target, op.as_ref().kind.side()) };
+        {
+            let mut sockets = self.sockets();
+            let lane = &mut sockets[target.token as usize][side as usize];
+            if lane.parked != Some(op) {
+                // Whoever took it out will find it cancelled if it would block.
+                return None;
+            }
+            lane.parked = None;
+        }
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: taken out under the lock, so this thread owns it.
+        let header = unsafe { op.as_ref() };
+        header.take_up();
+        // What has come is not lost, even when its edge has not been heard yet.
+        // SAFETY: owned, as above.
+        let result = match unsafe { attempt::attempt(header, &self.pool) } {
+            Attempt::Done(result, _) => result,
+            Attempt::WouldBlock => Err(error::cancelled()),
+        };
+        Some(Event::last(op, result))
+    }
+
+    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut edges = self.edges.lock().unwrap_or_else(PoisonError::into_inner);
+        edges.clear();
+        self.poller.wait(timeout, &mut edges)?;
+        for edge in edges.iter() {
+            for side in [Side::In, Side::Out] {
+                if !(if side == Side::In { edge.readable } else { edge.writable }) {
+                    continue;
+                }
+                let op = {
+                    let mut sockets = self.sockets();
+                    // A socket that was detached since the edge was heard.
+                    let Some(lanes) = sockets.get_mut(edge.token as usize) else { continue };
+                    let lane = &mut lanes[side as usize];
+                    lane.ready = true;
+                    lane.closed |= edge.closed;
+                    lane.edges = lane.edges.wrapping_add(1);
+                    lane.parked.take()
+                };
+                if let Some(op) = op {
+                    self.in_flight.fetch_sub(1, Ordering::Relaxed);
+                    // SAFETY: taken out under the lock, so this thread owns it.
+                    unsafe {
+                        op.as_ref().take_up();
+                        events.extend(self.pursue(op));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.poller.notify();
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,116 @@
+//! Sockets, and how operations name them.
+
+use std::{
+    net::TcpStream,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+};
+
+use crate::buffer::Buffer;
+
+/// An owned socket.
+pub(crate) enum Socket {
+    Os(OwnedFd),
+    #[cfg(feature = "simulated")]
+    Simulated(super::simulated::Socket),
+}
+
+impl Socket {
+    /// The system's descriptor. A simulated socket has none.
+    pub(crate) fn os(&self) -> Option<&OwnedFd> {
+        match self {
+            Socket::Os(fd) => Some(fd),
+            #[cfg(feature = "simulated")]
+            Socket::Simulated(_) => None,
+        }
+    }
+
+    pub(crate) fn into_tcp_stream(self) -> Option<TcpStream> {
+        match self {
+            Socket::Os(fd) => Some(fd.into()),
+            #[cfg(feature = "simulated")]
+            Socket::Simulated(_) => None,
+        }
+    }
+
+    pub(crate) fn target(&self, token: u64) -> Target {
+        Target { fd: self.os().map_or(-1, AsRawFd::as_raw_fd), token }
+    }
+}
+
+/// The socket of an operation, as its driver knows it. Valid while the operation keeps its handle alive.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub fd: RawFd,
+    /// What the driver's `attach` gave out.
+    pub token: u64,
+}
+
+impl Target {
+    pub(crate) fn none() -> Self {
+        Self { fd: -1, token: 0 }
+    }
+}
+
+/// Several buffers sent as one, with the arrays that the system reads them from.
+pub(crate) struct Gather {
+    buffers: Vec<Buffer>,
+    /// One for each non-empty buffer; cut from the front as bytes leave.
+    pieces: Vec<libc::iovec>,
+    first: usize,
+    message: libc::msghdr,
+}
+
+// SAFETY: the pointers in `pieces` lead into `buffers`, whose memory stays put while they are moved; those in `message` into
+// `pieces`. All of it belongs to this value.
+unsafe impl Send for Gather {}
+
+/// The most pieces that one system call takes (`UIO_MAXIOV`); the rest follows in the next.
+const MOST_PIECES: usize = 1024;
+
+impl Gather {
+    pub(crate) fn new(buffers: Vec<Buffer>) -> Self {
+        let pieces = buffers
+            .iter()
+            .filter(|buffer| !buffer.is_empty())
+            .map(|buffer| libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() })
+            .collect();
+        // SAFETY: a message header of zeros is valid: no name, no pieces, no control data.
+        let message = unsafe { std::mem::zeroed() };
+        Self { buffers, pieces, first: 0, message }
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.buffers.iter().map(|buffer| buffer.len()).sum()
+    }
+
+    pub(crate) fn into_buffers(self) -> Vec<Buffer> {
+        self.buffers
+    }
+
+    /// Cuts `sent` bytes off the front.
+    pub(crate) fn advance(&mut self, mut sent: usize) {
+        while let Some(piece) = self.pieces.get_mut(self.first) {
+            if sent < piece.iov_len {
+                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(sent).cast();
+                piece.iov_len -= sent;
+                return;
+            }
+            sent -= piece.iov_len;
+            self.first += 1;
+        }
+    }
+
+    /// What is left, as `sendmsg` wants it. The pointer is good until this value is changed or moved.
+    pub(crate) fn message(&mut self) -> *const libc::msghdr {
+        let left = &mut self.pieces[self.first..];
+        self.message.msg_iov = left.as_mut_ptr();
+        self.message.msg_iovlen = left.len().min(MOST_PIECES) as _;
+        &raw const self.message
+    }
+
+    #[cfg(feature = "simulated")]
+    pub(crate) fn unsent(&self) -> Vec<u8> {
+        let skip = self.total() - self.pieces[self.first..].iter().map(|piece| piece.iov_len).sum::<usize>();
+        self.buffers.iter().flat_map(|buffer| buffer.iter().copied()).skip(skip).collect()
+    }
+}
