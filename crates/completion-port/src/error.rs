@@ -86,6 +86,10 @@ pub(crate) fn closed_here() -> io::Error {
     io::Error::from_raw_os_error(libc::ECONNABORTED)
 }
 
+pub(crate) fn reset() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNRESET)
+}
+
 pub(crate) fn timed_out() -> io::Error {
     io::Error::from_raw_os_error(libc::ETIMEDOUT)
 }
@@ -99,7 +103,10 @@ pub(crate) fn handle_closed() -> io::Error {
 }
 
 pub(crate) fn ending() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the handle is being ended or its sending side is shut down")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the handle is being ended or its sending side is shut down",
+    )
 }
 
 pub(crate) fn wrong_kind() -> io::Error {
@@ -107,7 +114,10 @@ pub(crate) fn wrong_kind() -> io::Error {
 }
 
 pub(crate) fn wrong_driver() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the port's driver is not for this kind of socket (a simulated one and a real one do not mix)")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the port's driver is not for this kind of socket (a simulated one and a real one do not mix)",
+    )
 }
 
 pub(crate) fn empty_buffer() -> io::Error {
@@ -115,13 +125,22 @@ pub(crate) fn empty_buffer() -> io::Error {
 }
 
 pub(crate) fn full_buffer() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no spare room to receive into (clear it, or give it capacity)")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the buffer has no spare room to receive into (clear it, or give it capacity)",
+    )
 }
 
 pub(crate) fn too_many_queued(limit: usize) -> io::Error {
-    io::Error::new(io::ErrorKind::WouldBlock, format!("{limit} operations are queued on this handle and direction already"))
+    io::Error::new(
+        io::ErrorKind::WouldBlock,
+        format!("{limit} operations are queued on this handle and direction already"),
+    )
 }
 
 pub(crate) fn second_association() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the socket (perhaps through a duplicate of it) belongs to a completion port already")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the socket (perhaps through a duplicate of it) belongs to a completion port already",
+    )
 }

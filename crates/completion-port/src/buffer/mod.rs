@@ -7,8 +7,8 @@ mod pool;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-pub use pool::{PoolOptions, PoolSnapshot};
 pub(crate) use pool::{Lent, Pool};
+pub use pool::{PoolOptions, PoolSnapshot};
 
 /// The bytes that an operation sends or fills.
 ///

@@ -141,9 +141,15 @@ impl Pool {
         let page = crate::sys::memory::page_size();
         let size = options.buffer_size.div_ceil(page).saturating_mul(page);
         let total = size.checked_mul(options.limit).filter(|_| size <= i32::MAX as usize);
-        let total = total.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the pool's buffers are too large"))?;
-        let region = Region::reserve(total)
-            .map_err(|e| io::Error::new(e.kind(), format!("cannot reserve {total} bytes of address space for the buffer pool: {e}")))?;
+        let total = total.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the pool's buffers are too large")
+        })?;
+        let region = Region::reserve(total).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("cannot reserve {total} bytes of address space for the buffer pool: {e}"),
+            )
+        })?;
         if options.guard {
             region.protect(0, total);
         }
@@ -152,7 +158,13 @@ impl Pool {
             size,
             limit: options.limit,
             guard: options.guard,
-            free: Mutex::new(Free { warm: Vec::new(), cold: Vec::new(), untouched: 0, ready: 0, peak: 0 }),
+            free: Mutex::new(Free {
+                warm: Vec::new(),
+                cold: Vec::new(),
+                untouched: 0,
+                ready: 0,
+                peak: 0,
+            }),
             starving: AtomicBool::new(false),
             waited: AtomicU64::new(0),
             returned: OnceLock::new(),

@@ -14,7 +14,11 @@ impl Association {
     #[cfg(target_os = "linux")]
     pub(super) fn claim(fd: &OwnedFd) -> io::Result<Option<Self>> {
         let cookie = rustix::net::sockopt::socket_cookie(fd)?;
-        if linux::associated(cookie).insert(cookie) { Ok(Some(Self(cookie))) } else { Err(crate::error::second_association()) }
+        if linux::associated(cookie).insert(cookie) {
+            Ok(Some(Self(cookie)))
+        } else {
+            Err(crate::error::second_association())
+        }
     }
 
     #[cfg(not(target_os = "linux"))]

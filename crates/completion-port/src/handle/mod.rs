@@ -15,16 +15,16 @@ use std::{
     fmt, io,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
 };
 
 use socket2::SockRef;
 
-pub(crate) use self::direction::{Closed, Direction};
 use self::association::Association;
-pub use self::source::{NotAssociated, Source};
-pub(crate) use self::source::sealed;
+pub(crate) use self::direction::{Closed, Direction};
 pub(crate) use self::source::Role;
+pub(crate) use self::source::sealed;
+pub use self::source::{NotAssociated, Source};
 use crate::{
     error,
     operation::{Completion, Context, OpId, OpKind, Operation, Parts, Refused, Side},
@@ -65,6 +65,8 @@ pub(crate) struct Inner<K: 'static, T: 'static> {
     // Dropped in this order: first what the driver and the port know of the socket (`Drop`), then the key, the socket last.
     pub key: K,
     pub role: Role,
+    /// The system has told of a reset, which it does once: what it says afterwards is read in this light.
+    reset: AtomicBool,
     token: u64,
     index: usize,
     sides: [Mutex<Direction>; 2],
@@ -89,7 +91,10 @@ impl<K, T> Inner<K, T> {
     }
 
     /// Acts on the socket itself, if there is a real one.
-    pub(crate) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn with_socket<R>(
+        &self,
+        act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
         match self.socket.as_ref().and_then(Socket::os) {
             Some(fd) => act(SockRef::from(fd)),
             None => Err(error::wrong_kind()),
@@ -107,7 +112,12 @@ impl<K, T> Inner<K, T> {
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Associates a socket that was checked to be one for this port.
-    pub(crate) fn associate(port: &Arc<Shared<K, T>>, socket: Socket, role: Role, key: K) -> Result<Self, (io::Error, Socket, K)> {
+    pub(crate) fn associate(
+        port: &Arc<Shared<K, T>>,
+        socket: Socket,
+        role: Role,
+        key: K,
+    ) -> Result<Self, (io::Error, Socket, K)> {
         let association = match socket.os().map(Association::claim).transpose() {
             Ok(association) => association.flatten(),
             Err(e) => return Err((e, socket, key)),
@@ -116,7 +126,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             Ok(token) => token,
             Err(e) => return Err((e, socket, key)),
         };
-        Ok(Self::make(port, key, role, Some((socket, token)), association))
+        let handle = Self::make(port, key, role, Some((socket, token)), association);
+        if port.scheduler.is_closed() {
+            // The close may have gone through the handles before this one was among them.
+            close_with_port(&handle.0);
+        }
+        Ok(handle)
     }
 
     /// A key without a socket.
@@ -124,11 +139,18 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         Self::make(port, key, Role::Key, None, None)
     }
 
-    fn make(port: &Arc<Shared<K, T>>, key: K, role: Role, socket: Option<(Socket, u64)>, association: Option<Association>) -> Self {
+    fn make(
+        port: &Arc<Shared<K, T>>,
+        key: K,
+        role: Role,
+        socket: Option<(Socket, u64)>,
+        association: Option<Association>,
+    ) -> Self {
         let (socket, token) = socket.map_or((None, 0), |(socket, token)| (Some(socket), token));
         let inner = |weak: &Weak<Inner<K, T>>| Inner {
             key,
             role,
+            reset: AtomicBool::new(false),
             token,
             index: port.remember(weak.clone()),
             sides: [Side::In, Side::Out].map(|side| Mutex::new(Direction::new(side))),
@@ -140,7 +162,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Refuses what this handle cannot do, or does not do any more, and starts or queues the rest. The direction keeps call order.
-    pub(crate) fn start(&self, mut op: Box<Operation<K, T>>) -> Result<OpId, (io::Error, Box<Operation<K, T>>)> {
+    pub(crate) fn start(
+        &self,
+        mut op: Box<Operation<K, T>>,
+    ) -> Result<OpId, (io::Error, Box<Operation<K, T>>)> {
         let kind = op.header.kind;
         let inner = &self.0;
         if !inner.role.can(kind) {
@@ -162,7 +187,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 }
 
 /// An operation's address, as directions and drivers know it. Owned by whoever holds it.
-fn operation_into_header<K, T>(op: Box<Operation<K, T>>) -> std::ptr::NonNull<crate::operation::Header> {
+fn operation_into_header<K, T>(
+    op: Box<Operation<K, T>>,
+) -> std::ptr::NonNull<crate::operation::Header> {
     std::ptr::NonNull::from(Box::leak(op)).cast()
 }
 
@@ -199,7 +226,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
                 port.rouse_if(rouse);
                 Ok(())
             }
-            Err(packet) => Err(Refused { error: error::port_closed(), context: packet.context, buffer: () }),
+            Err(packet) => {
+                Err(Refused { error: error::port_closed(), context: packet.context, buffer: () })
+            }
         }
     }
 
@@ -215,7 +244,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Asks for the end of all pending operations of the handle, whichever thread started them (S86), and tells how many it found.
     #[doc(alias = "CancelIoEx")]
     pub fn cancel_all(&self) -> usize {
-        [Side::In, Side::Out].into_iter().map(|side| settle::cancel(&self.0, self.0.side(side), |_| true)).sum()
+        [Side::In, Side::Out]
+            .into_iter()
+            .map(|side| settle::cancel(&self.0, self.0.side(side), |_| true))
+            .sum()
     }
 
     /// Closes it now: `closesocket`. What is pending completes with an error (S93: `ECONNABORTED` from a stream, S95; `ECANCELED`
@@ -261,7 +293,10 @@ impl<K, T> Clone for Handle<K, T> {
 
 impl<K: fmt::Debug, T> fmt::Debug for Handle<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("key", &self.0.key).field("source", &self.0.role).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("key", &self.0.key)
+            .field("source", &self.0.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -305,7 +340,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Starved<K, T> {
 }
 
 /// What closing the port needs of a handle.
-pub(crate) fn close_with_port<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
+pub(crate) fn close_with_port<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+) {
     settle::close(inner, Closed::Port);
 }
 

@@ -10,14 +10,14 @@ use std::{
     io,
     net::Shutdown,
     ptr::NonNull,
-    sync::{Arc, MutexGuard},
+    sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
 use super::{Closed, Direction, Handle, Inner, Starved, prepare};
 use crate::{
     Buffer, error,
-    schedule::timers::TimerKey,
     operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
+    schedule::timers::TimerKey,
     sys::{Event, Output, Socket},
 };
 
@@ -25,7 +25,9 @@ use crate::{
 pub(super) type Sink<'a, K, T> = &'a mut dyn FnMut(Completion<K, T>);
 
 /// A sink for a thread that does not have the seat.
-pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) -> impl FnMut(Completion<K, T>) + use<K, T> {
+pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+) -> impl FnMut(Completion<K, T>) + use<K, T> {
     let port = inner.port.clone();
     move |packet| {
         let rouse = port.scheduler.push(packet);
@@ -43,6 +45,8 @@ pub(crate) struct After {
     ended: bool,
     /// The maker of contexts panicked; that is its owner's to know, once everything here is in order.
     panic: Option<Box<dyn Any + Send>>,
+    /// Makers of contexts that are not needed any more: to drop one is the user's code too.
+    garbage: Vec<Box<dyn Send>>,
 }
 
 impl After {
@@ -94,7 +98,10 @@ enum Verdict {
 /// Settles what a driver reported. A panic of the user's maker is returned.
 ///
 /// The caller has the seat, or the event from a start or cancel of its own.
-pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(event: Event, sink: Sink<'_, K, T>) -> Option<Box<dyn Any + Send>> {
+pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
+    event: Event,
+    sink: Sink<'_, K, T>,
+) -> Option<Box<dyn Any + Send>> {
     let op: NonNull<Operation<K, T>> = event.op.cast();
     // SAFETY: the driver has handed the operation over with the event (or, with `more`, the part that is not the driver's), and this
     // port's driver was given operations of these K and T only. The clone keeps the handle beyond the operation.
@@ -102,8 +109,26 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(event: Event, 
     // SAFETY: as above: the context is the settler's.
     let prepared = prepare(unsafe { &mut (*op.as_ptr()).context });
     // SAFETY: as above.
-    let direction = inner.side(unsafe { op.as_ref() }.header.kind.side());
-    let after = pump(&inner, direction, Some(event), sink);
+    let (side, sequence) = unsafe { (op.as_ref().header.kind.side(), op.as_ref().header.sequence) };
+    if prepared.is_err() {
+        // Without contexts it cannot go on; its end brings no packet.
+        let stop = || {
+            cancel_into(
+                &inner,
+                inner.side(side),
+                |header| header.sequence == sequence,
+                &mut deliver(&inner),
+            )
+            .1
+        };
+        if event.more {
+            let _none = stop().act_into(&inner, sink);
+        } else {
+            // SAFETY: as above.
+            unsafe { op.as_ref() }.header.cancel();
+        }
+    }
+    let after = pump(&inner, inner.side(side), Some(event), sink);
     let panic = after.act_into(&inner, sink);
     prepared.err().or(panic)
 }
@@ -124,24 +149,26 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                 Verdict::Pending => return after,
                 Verdict::Again => {
                     // SAFETY: settled and to be started again, so it is ours.
-                    let continuing = unsafe { op.as_ref() }.kind == OpKind::AcceptEach;
-                    if continuing {
+                    let header = unsafe { op.as_ref() };
+                    if header.kind == OpKind::AcceptEach && !header.cancelled() {
                         drop(direction);
                         // SAFETY: as above; a cancel that finds it active meanwhile only marks it.
-                        let prepared = prepare(unsafe { &mut (*op.cast::<Operation<K, T>>().as_ptr()).context });
+                        let prepared = prepare(unsafe {
+                            &mut (*op.cast::<Operation<K, T>>().as_ptr()).context
+                        });
                         if let Err(panic) = prepared {
                             after.panic = after.panic.or(Some(panic));
-                            // SAFETY: as above. Without contexts it cannot go on.
-                            unsafe { op.as_ref() }.cancel();
+                            // Without contexts it cannot go on.
+                            header.cancel();
                         }
                         direction = inner.side(Side::In);
                     }
                     // SAFETY: ours, complete, and in no list; the handle it holds keeps the socket open.
                     event = unsafe {
-                        if op.as_ref().cancelled() {
+                        if header.cancelled() {
                             Some(Event::last(op, Err(error::cancelled())))
                         } else {
-                            op.as_ref().resume();
+                            header.resume();
                             inner.port.driver.start(op)
                         }
                     };
@@ -199,7 +226,11 @@ fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
             return Verdict::Again;
         }
         // The connection was gone before it could be accepted; the listener is well.
-        Err(e) if kind == OpKind::AcceptEach && e.kind() == io::ErrorKind::ConnectionAborted && direction.closed == Closed::No => {
+        Err(e)
+            if kind == OpKind::AcceptEach
+                && e.kind() == io::ErrorKind::ConnectionAborted
+                && direction.closed == Closed::No =>
+        {
             return if more { Verdict::Pending } else { Verdict::Again };
         }
         Ok(output) => {
@@ -215,7 +246,7 @@ fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         Ok(Outcome { moved, buffer, accepted }) => (Ok(moved), buffer, accepted),
         Err(e) => (Err(e), None, None),
     };
-    let result = as_told(result, header, direction.closed);
+    let result = as_told(inner, result, header, direction.closed);
     direction.active = None;
     if kind == OpKind::End {
         if let Some(deadline) = direction.deadline.take() {
@@ -224,7 +255,9 @@ fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         after.ended = true;
     }
     // SAFETY: it is over and named nowhere any more: ours to take apart.
-    if let Some(packet) = unsafe { take_apart::<K, T>(op, result, buffer, accepted) } {
+    let (packet, maker) = unsafe { take_apart::<K, T>(op, result, buffer, accepted) };
+    after.garbage.extend(maker);
+    if let Some(packet) = packet {
         sink(packet);
     }
     Verdict::Over
@@ -242,7 +275,11 @@ struct Outcome {
 /// # Safety
 ///
 /// The caller owns the operation.
-unsafe fn progress(header: &Header, direction: &Direction, output: Output) -> Result<io::Result<Outcome>, Verdict> {
+unsafe fn progress(
+    header: &Header,
+    direction: &Direction,
+    output: Output,
+) -> Result<io::Result<Outcome>, Verdict> {
     let outcome = |moved| Outcome { moved, buffer: None, accepted: None };
     // SAFETY: owned by the caller.
     let work = unsafe { header.work() };
@@ -280,15 +317,36 @@ unsafe fn progress(header: &Header, direction: &Direction, output: Output) -> Re
             }
             Ok(outcome(work.done))
         }
-        (_, Output::Lent(buffer)) => Ok(Outcome { moved: buffer.len(), buffer: Some(buffer), accepted: None }),
-        (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, buffer: None, accepted: Some(socket) }),
+        (_, Output::Lent(buffer)) => {
+            Ok(Outcome { moved: buffer.len(), buffer: Some(buffer), accepted: None })
+        }
+        (_, Output::Accepted(socket)) => {
+            Ok(Outcome { moved: 0, buffer: None, accepted: Some(socket) })
+        }
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
     })
 }
 
-/// The result as the user is told: an end that this side brought about says so, whatever the system called it.
-fn as_told(result: io::Result<usize>, header: &Header, closed: Closed) -> io::Result<usize> {
+/// The result as the user is told: an end that this side brought about says so, whatever the system called it, and a reset is a
+/// reset every time (S112), though the system says so once and then reads as the end of the stream.
+fn as_told<K, T>(
+    inner: &Inner<K, T>,
+    mut result: io::Result<usize>,
+    header: &Header,
+    closed: Closed,
+) -> io::Result<usize> {
+    match (header.kind, &result) {
+        (_, Err(e)) if e.kind() == io::ErrorKind::ConnectionReset => {
+            inner.reset.store(true, Ordering::Relaxed)
+        }
+        (OpKind::Recv | OpKind::RecvLent, Ok(0)) | (OpKind::End, Ok(_)) => {
+            if inner.reset.load(Ordering::Relaxed) {
+                result = Err(error::reset());
+            }
+        }
+        _ => {}
+    }
     if header.expired() && result.is_err() {
         return Err(error::timed_out());
     }
@@ -298,7 +356,9 @@ fn as_told(result: io::Result<usize>, header: &Header, closed: Closed) -> io::Re
     match (header.kind, result) {
         (OpKind::Accept | OpKind::AcceptEach, Err(_)) => Err(error::cancelled()),
         // The end of the stream that the closing itself has made.
-        (OpKind::Recv | OpKind::RecvLent, Ok(0) | Err(_)) | (_, Err(_)) => Err(error::closed_here()),
+        (OpKind::Recv | OpKind::RecvLent, Ok(0) | Err(_)) | (_, Err(_)) => {
+            Err(error::closed_here())
+        }
         (_, result) => result,
     }
 }
@@ -313,7 +373,7 @@ unsafe fn take_apart<K, T>(
     result: io::Result<usize>,
     buffer: Option<Buffer>,
     accepted: Option<Socket>,
-) -> Option<Completion<K, T>> {
+) -> (Option<Completion<K, T>>, Option<Box<dyn Send>>) {
     // SAFETY: made by `Box::leak` in `Handle::start`, of these K and T, and the caller's alone.
     let op = unsafe { Box::from_raw(op.cast::<Operation<K, T>>().as_ptr()) };
     let Operation { header, handle, context } = *op;
@@ -323,12 +383,25 @@ unsafe fn take_apart<K, T>(
         Detail::Gather(gather) => gather.into_buffers(),
         _ => Vec::new(),
     };
-    let context = match context {
-        Context::One(context) => context,
-        Context::Each { next, .. } => next?,
+    let (context, maker) = match context {
+        Context::One(context) => (Some(context), None),
+        Context::Each { maker, next } => (next, Some(Box::new(maker) as Box<dyn Send>)),
     };
     let buffer = buffer.unwrap_or(work.buffer);
-    Some(Completion::new(Parts { handle, result, buffer, context, kind, last: true, sequence, accepted, buffers }))
+    let packet = context.map(|context| {
+        Completion::new(Parts {
+            handle,
+            result,
+            buffer,
+            context,
+            kind,
+            last: true,
+            sequence,
+            accepted,
+            buffers,
+        })
+    });
+    (packet, maker)
 }
 
 /// The packet of one connection of a continuing accept. `None` (and the connection closed) if the user's maker has failed.
@@ -354,14 +427,21 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
 }
 
 /// Puts an active operation that found no buffer on the port's list.
-fn starve<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, op: NonNull<Header>) {
+fn starve<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    op: NonNull<Header>,
+) {
     // SAFETY: handed over with its event, and active.
     unsafe { op.as_ref() }.starve();
     inner.port.starve(Starved { handle: Handle(inner.clone()), op });
 }
 
 /// Starts a starved operation again; its direction has kept it active.
-pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, op: NonNull<Header>, sink: Sink<'_, K, T>) {
+pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    op: NonNull<Header>,
+    sink: Sink<'_, K, T>,
+) {
     let direction = inner.side(Side::In);
     // SAFETY: whoever takes it from the port's list owns it: a cancel that does not find it there only marks it.
     let event = unsafe {
@@ -441,7 +521,10 @@ fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
 }
 
 /// A graceful end whose deadline has passed.
-pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, sequence: u64) {
+pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    sequence: u64,
+) {
     let direction = inner.side(Side::In);
     direction.each(|header| {
         if header.sequence == sequence {
@@ -452,11 +535,18 @@ pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<In
 }
 
 /// Closes a handle, on its own or with its port.
-pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, closed: Closed) {
+pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    closed: Closed,
+) {
     close_into(inner, closed, &mut deliver(inner));
 }
 
-fn close_into<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>, closed: Closed, sink: Sink<'_, K, T>) {
+fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    closed: Closed,
+    sink: Sink<'_, K, T>,
+) {
     let mut first = false;
     let mut afters = Vec::new();
     for side in [Side::In, Side::Out] {
@@ -479,7 +569,9 @@ fn close_into<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, 
 }
 
 /// No more sends: shuts writing down behind those that were started.
-pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) -> io::Result<()> {
+pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+) -> io::Result<()> {
     let mut direction = inner.side(Side::Out);
     match direction.closed {
         Closed::Handle => return Err(error::handle_closed()),

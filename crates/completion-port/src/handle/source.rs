@@ -50,7 +50,9 @@ impl Role {
         match kind {
             OpKind::Post => true,
             OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
-            OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => self == Role::Stream,
+            OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => {
+                self == Role::Stream
+            }
         }
     }
 }

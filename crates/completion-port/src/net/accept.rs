@@ -66,7 +66,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "AcceptEx")]
-    pub fn accept_each(&self, maker: impl FnMut() -> T + Send + 'static) -> Result<OpId, Refused<()>> {
+    pub fn accept_each(
+        &self,
+        maker: impl FnMut() -> T + Send + 'static,
+    ) -> Result<OpId, Refused<()>> {
         let mut context = Context::Each { maker: Box::new(maker), next: None };
         if let Err(panic) = prepare(&mut context) {
             std::panic::resume_unwind(panic);

@@ -100,7 +100,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "ConnectEx")]
     pub fn connect(&self, address: SocketAddr, context: T) -> Result<OpId, Refused<T>> {
-        self.launch(Operation::new(OpKind::Connect, self.clone(), Context::One(context)).with_address(address))
-            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+        self.launch(
+            Operation::new(OpKind::Connect, self.clone(), Context::One(context))
+                .with_address(address),
+        )
+        .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
     }
 }

@@ -52,7 +52,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let port = &self.0.port;
         // A deadline beyond the clock's range is none.
         if let Some(at) = port.driver.now().checked_add(deadline) {
-            let (key, first) = port.timers.arm(at, EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence });
+            let (key, first) = port
+                .timers
+                .arm(at, EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence });
             if !stop_reading(&self.0, id.sequence, Some(key)) {
                 port.timers.disarm(key);
             } else if first {

@@ -36,8 +36,14 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if buffer.spare() == 0 {
             return Err(Refused { error: error::full_buffer(), context, buffer });
         }
-        self.launch(Operation::new(OpKind::Recv, self.clone(), Context::One(context)).with_buffer(buffer))
-            .map_err(|(error, op)| Refused { error, buffer: op.header.work.into_inner().buffer, context: one(op.context) })
+        self.launch(
+            Operation::new(OpKind::Recv, self.clone(), Context::One(context)).with_buffer(buffer),
+        )
+        .map_err(|(error, op)| Refused {
+            error,
+            buffer: op.header.work.into_inner().buffer,
+            context: one(op.context),
+        })
     }
 
     /// Starts a receive without a buffer: one is lent by the port's pool when data arrives, so that an idle connection pins none.
@@ -71,7 +77,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Starts an operation, and takes it out of its box again if it is refused.
-    pub(super) fn launch(&self, op: Operation<K, T>) -> Result<OpId, (std::io::Error, Operation<K, T>)> {
+    pub(super) fn launch(
+        &self,
+        op: Operation<K, T>,
+    ) -> Result<OpId, (std::io::Error, Operation<K, T>)> {
         self.start(Box::new(op)).map_err(|(error, op)| (error, *op))
     }
 }

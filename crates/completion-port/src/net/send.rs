@@ -38,8 +38,14 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if buffer.is_empty() {
             return Err(Refused { error: error::empty_buffer(), context, buffer });
         }
-        self.launch(Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_buffer(buffer))
-            .map_err(|(error, op)| Refused { error, buffer: op.header.work.into_inner().buffer, context: one(op.context) })
+        self.launch(
+            Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_buffer(buffer),
+        )
+        .map_err(|(error, op)| Refused {
+            error,
+            buffer: op.header.work.into_inner().buffer,
+            context: one(op.context),
+        })
     }
 
     /// Starts to send several buffers as one, in their order: the gathering `WSASend` (S121). One operation, one packet, all the
@@ -70,11 +76,18 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "WSASend")]
-    pub fn send_vectored(&self, buffers: Vec<Buffer>, context: T) -> Result<OpId, Refused<T, Vec<Buffer>>> {
+    pub fn send_vectored(
+        &self,
+        buffers: Vec<Buffer>,
+        context: T,
+    ) -> Result<OpId, Refused<T, Vec<Buffer>>> {
         if buffers.iter().all(|buffer| buffer.is_empty()) {
             return Err(Refused { error: error::empty_buffer(), context, buffer: buffers });
         }
-        self.launch(Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_gather(buffers)).map_err(|(error, op)| {
+        self.launch(
+            Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_gather(buffers),
+        )
+        .map_err(|(error, op)| {
             let buffer = match op.header.work.into_inner().detail {
                 Detail::Gather(gather) => gather.into_buffers(),
                 _ => Vec::new(),

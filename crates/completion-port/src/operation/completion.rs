@@ -62,7 +62,8 @@ pub(crate) struct Parts<K: 'static, T: 'static> {
 
 impl<K, T> Completion<K, T> {
     pub(crate) fn new(parts: Parts<K, T>) -> Self {
-        let Parts { handle, result, buffer, context, kind, last, sequence, accepted, buffers } = parts;
+        let Parts { handle, result, buffer, context, kind, last, sequence, accepted, buffers } =
+            parts;
         let extra = match accepted {
             Some(socket) => Extra::Accepted(socket),
             None if buffers.is_empty() => Extra::None,

@@ -231,7 +231,10 @@ impl Header {
     /// # Safety
     ///
     /// The caller owns the operation (see the module's head), and holds no other reference from this function.
-    #[expect(clippy::mut_from_ref, reason = "the cell is the point; the contract above makes it sound")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the cell is the point; the contract above makes it sound"
+    )]
     pub(crate) unsafe fn work(&self) -> &mut Work {
         // SAFETY: the caller is the one owner.
         unsafe { &mut *self.work.get() }
@@ -253,7 +256,10 @@ impl Header {
 pub(crate) enum Context<T> {
     One(T),
     /// A continuing operation makes one for each packet. The next is made ahead, where no lock is held: `maker` is the user's code.
-    Each { maker: Box<dyn FnMut() -> T + Send>, next: Option<T> },
+    Each {
+        maker: Box<dyn FnMut() -> T + Send>,
+        next: Option<T>,
+    },
 }
 
 /// A whole operation: what the driver knows, and what the port and its user put in.
@@ -274,7 +280,12 @@ impl<K, T> Operation<K, T> {
             sequence: 0,
             target: sys::Target::none(),
             link: UnsafeCell::new(None),
-            work: UnsafeCell::new(Work { buffer: Buffer::new(), done: 0, detail: Detail::None, step: 0 }),
+            work: UnsafeCell::new(Work {
+                buffer: Buffer::new(),
+                done: 0,
+                detail: Detail::None,
+                step: 0,
+            }),
         };
         Self { header, handle, context }
     }

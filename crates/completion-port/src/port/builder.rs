@@ -103,14 +103,17 @@ impl Builder {
     /// # Errors
     ///
     /// The driver that was asked for cannot be had, or none can, or the pool's options cannot be met.
-    pub fn build<K: Send + Sync + 'static, T: Send + 'static>(self) -> io::Result<CompletionPort<K, T>> {
+    pub fn build<K: Send + Sync + 'static, T: Send + 'static>(
+        self,
+    ) -> io::Result<CompletionPort<K, T>> {
         let pool = Pool::new(self.pool)?;
         let (driver, choice) = self.open(&pool)?;
         let limit = match self.limit {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             limit => limit,
         };
-        let shared = Arc::new(Shared::new(driver, choice, pool, limit, self.queue_limit, self.drain));
+        let shared =
+            Arc::new(Shared::new(driver, choice, pool, limit, self.queue_limit, self.drain));
         shared.watch_pool();
         Ok(CompletionPort { shared })
     }

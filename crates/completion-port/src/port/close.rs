@@ -14,7 +14,9 @@ use crate::{
 
 /// Closes the port when it is dropped. From [`CompletionPort::close_on_drop`].
 #[derive(Debug)]
-pub struct CloseOnDrop<'a, K: Send + Sync + 'static, T: Send + 'static>(pub(super) &'a CompletionPort<K, T>);
+pub struct CloseOnDrop<'a, K: Send + Sync + 'static, T: Send + 'static>(
+    pub(super) &'a CompletionPort<K, T>,
+);
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Drop for CloseOnDrop<'_, K, T> {
     fn drop(&mut self) {
@@ -22,7 +24,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Drop for CloseOnDrop<'_, K, T>
     }
 }
 
-pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Shared<K, T>>) -> Vec<Completion<K, T>> {
+pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Arc<Shared<K, T>>,
+) -> Vec<Completion<K, T>> {
     let Some(rouse) = shared.scheduler.close() else { return Vec::new() };
     shared.rouse_if(rouse);
     // Each direction is closed behind its lock: a start that was there before is found and cancelled, a later one is refused.
@@ -38,7 +42,10 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Sh
     let leaked = in_flight(shared);
     if leaked > 0 {
         shared.leaked.store(leaked, Ordering::Relaxed);
-        tracing::warn!(operations = leaked, "a completion port was closed, and operations did not end in time; they are leaked");
+        tracing::warn!(
+            operations = leaked,
+            "a completion port was closed, and operations did not end in time; they are leaked"
+        );
     }
     let mut left: Vec<_> = shared.scheduler.drain().into();
     left.append(&mut packets);
@@ -46,7 +53,11 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Sh
 }
 
 /// Reaps until nothing is in flight, or the deadline.
-fn drain<K: Send + Sync + 'static, T: Send + 'static>(shared: &Arc<Shared<K, T>>, deadline: Instant, packets: &mut Vec<Completion<K, T>>) {
+fn drain<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Arc<Shared<K, T>>,
+    deadline: Instant,
+    packets: &mut Vec<Completion<K, T>>,
+) {
     let mut events = Vec::new();
     loop {
         if let Some(panic) = settle_all(shared, &mut events, packets) {

@@ -1,6 +1,12 @@
 //! How a packet is taken, and the driver driven meanwhile.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{
+    any::Any,
+    error::Error,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::Shared;
 use crate::{
@@ -144,7 +150,8 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
         let asleep = sleep != Some(Duration::ZERO) && shared.scheduler.fall_asleep();
-        let waited = shared.driver.wait(if asleep { sleep } else { Some(Duration::ZERO) }, &mut events);
+        let waited =
+            shared.driver.wait(if asleep { sleep } else { Some(Duration::ZERO) }, &mut events);
         if asleep {
             shared.scheduler.wake_up();
         }
@@ -153,22 +160,44 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     }
 }
 
+/// What a panic of the user's code carried.
+type Payload = Box<dyn Any + Send>;
+
 /// Fires what is due, starts again what waited for a buffer, and settles what the driver reported.
 pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     events: &mut Vec<Event>,
     packets: &mut Vec<Completion<K, T>>,
-) -> Option<Box<dyn std::any::Any + Send>> {
+) -> Option<Payload> {
     let mut panic = None;
+    let mut sink = |packet| packets.push(packet);
+    // The last reference to a handle may be dropped in any of these, and with it a key of the user's: its panic must not cost the
+    // events behind it.
+    let mut guarded = |act: &mut dyn FnMut() -> Option<Payload>| {
+        let caught = catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(Some);
+        panic = panic.take().or(caught);
+    };
     for event in events.drain(..) {
-        let one = settle::<K, T>(event, &mut |packet| packets.push(packet));
-        panic = panic.or(one);
+        let mut event = Some(event);
+        guarded(&mut || event.take().and_then(|event| settle::<K, T>(event, &mut sink)));
     }
     while let Some(starved) = shared.next_starved() {
-        starved.revive(&mut |packet| packets.push(packet));
+        let mut starved = Some(starved);
+        guarded(&mut || {
+            if let Some(starved) = starved.take() {
+                starved.revive(&mut sink);
+            }
+            None
+        });
     }
     while let Some(end) = shared.timers.due(shared.driver.now()) {
-        end.expire();
+        let mut end = Some(end);
+        guarded(&mut || {
+            if let Some(end) = end.take() {
+                end.expire();
+            }
+            None
+        });
     }
     panic
 }

@@ -12,13 +12,13 @@ mod snapshot;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+pub(crate) use self::shared::Shared;
 pub use self::{
     builder::Builder,
     close::CloseOnDrop,
     get::GetError,
     snapshot::{InFlight, Snapshot},
 };
-pub(crate) use self::shared::Shared;
 use crate::{
     buffer::Buffer,
     error,
@@ -112,7 +112,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
     /// Gives socket and key back: it is associated already, here or elsewhere, itself or a duplicate (S6), the port is closed, or the
     /// driver cannot take it.
     #[doc(alias = "CreateIoCompletionPort")]
-    pub fn associate<S: Source>(&self, source: S, key: K) -> Result<Handle<K, T>, NotAssociated<S, K>> {
+    pub fn associate<S: Source>(
+        &self,
+        source: S,
+        key: K,
+    ) -> Result<Handle<K, T>, NotAssociated<S, K>> {
         if self.shared.scheduler.is_closed() {
             return Err(NotAssociated { error: error::port_closed(), source, key });
         }
@@ -177,9 +181,17 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "GetQueuedCompletionStatusEx")]
-    pub fn get_many(&self, out: &mut Vec<Completion<K, T>>, max: usize, timeout: Option<Duration>) -> Result<usize, GetError> {
+    pub fn get_many(
+        &self,
+        out: &mut Vec<Completion<K, T>>,
+        max: usize,
+        timeout: Option<Duration>,
+    ) -> Result<usize, GetError> {
         if max == 0 {
-            return Err(GetError::Failed(io::Error::new(io::ErrorKind::InvalidInput, "a batch of no packets was asked for")));
+            return Err(GetError::Failed(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a batch of no packets was asked for",
+            )));
         }
         get::many(&self.shared, out, max, timeout)
     }
@@ -237,7 +249,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "CloseHandle")]
-    #[allow(clippy::must_use_candidate, reason = "to drop what is left is a decision that many programs make")]
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "to drop what is left is a decision that many programs make"
+    )]
     pub fn close(&self) -> Vec<Completion<K, T>> {
         close::close(&self.shared)
     }
@@ -264,13 +279,19 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Drop for CompletionPort<K, T> 
     fn drop(&mut self) {
         let left = self.close();
         if !left.is_empty() {
-            tracing::debug!(packets = left.len(), "a completion port was dropped with packets that nobody had taken");
+            tracing::debug!(
+                packets = left.len(),
+                "a completion port was dropped with packets that nobody had taken"
+            );
         }
     }
 }
 
 impl<K: Send + Sync + 'static, T: Send + 'static> fmt::Debug for CompletionPort<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CompletionPort").field("driver", &self.shared.choice).field("limit", &self.shared.limit).finish_non_exhaustive()
+        f.debug_struct("CompletionPort")
+            .field("driver", &self.shared.choice)
+            .field("limit", &self.shared.limit)
+            .finish_non_exhaustive()
     }
 }

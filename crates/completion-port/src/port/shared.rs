@@ -85,7 +85,8 @@ impl<K, T> Shared<K, T> {
 
     /// Milliseconds since the port was made.
     pub(crate) fn age(&self) -> u32 {
-        u32::try_from(self.driver.now().saturating_duration_since(self.born).as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(self.driver.now().saturating_duration_since(self.born).as_millis())
+            .unwrap_or(u32::MAX)
     }
 
     pub(crate) fn rouse_if(&self, rouse: bool) {
@@ -149,7 +150,8 @@ pub(super) fn associate<K: Send + Sync + 'static, T: Send + 'static, S: Source>(
     let role: Role = S::ROLE;
     Handle::associate(shared, source.into_socket().0, role, key).map_err(|(error, socket, key)| {
         // The very socket that `into_socket` made, so it turns back.
-        let source = S::from_socket(sealed::Opaque(socket)).unwrap_or_else(|| unreachable!("a socket keeps its kind"));
+        let source = S::from_socket(sealed::Opaque(socket))
+            .unwrap_or_else(|| unreachable!("a socket keeps its kind"));
         NotAssociated { error, source, key }
     })
 }

@@ -91,7 +91,11 @@ impl<K, T> Shared<K, T> {
 impl fmt::Display for Snapshot {
     /// `key=value` words on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "handles={} packets={} waiting_threads={}", self.handles, self.packets, self.waiting_threads)?;
+        write!(
+            f,
+            "handles={} packets={} waiting_threads={}",
+            self.handles, self.packets, self.waiting_threads
+        )?;
         for InFlight { kind, count, oldest } in &self.in_flight {
             write!(f, " {kind}={count} {kind}_oldest={:.3}s", oldest.as_secs_f64())?;
         }

@@ -36,6 +36,8 @@ struct State<P> {
     parked: Vec<Arc<Parked<P>>>,
     seat: Seat,
     closed: bool,
+    /// Something has changed that the holder of the seat is to look at before it falls asleep.
+    alarm: bool,
     /// Packets taken from the queue since somebody last looked at the driver.
     since_look: u32,
     /// Who closes the port waits for the seat.
@@ -82,6 +84,7 @@ impl<P> Scheduler<P> {
             parked: Vec::new(),
             seat: Seat::Free,
             closed: false,
+            alarm: false,
             since_look: 0,
             closer: None,
         };
@@ -99,7 +102,8 @@ impl<P> Scheduler<P> {
             if state.closed {
                 return Next::Closed;
             }
-            let look = state.seat == Seat::Free && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
+            let look = state.seat == Seat::Free
+                && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
             if look {
                 state.since_look = 0;
                 state.seat = Seat::Taken;
@@ -108,7 +112,8 @@ impl<P> Scheduler<P> {
             if state.take(max, out) {
                 return Next::Taken;
             }
-            let parked = Arc::new(Parked { thread: thread::current(), slot: Mutex::new(Slot::Waiting) });
+            let parked =
+                Arc::new(Parked { thread: thread::current(), slot: Mutex::new(Slot::Waiting) });
             state.parked.push(parked.clone());
             parked
         };
@@ -140,7 +145,7 @@ impl<P> Scheduler<P> {
     /// The holder of the seat is about to sleep in the driver. False if there is something to do first.
     pub(crate) fn fall_asleep(&self) -> bool {
         let mut state = self.state();
-        if state.closed || !state.ready.is_empty() {
+        if std::mem::take(&mut state.alarm) || state.closed || !state.ready.is_empty() {
             return false;
         }
         state.seat = Seat::Asleep;
@@ -203,10 +208,13 @@ impl<P> Scheduler<P> {
         rouse
     }
 
-    /// True if somebody sleeps in the driver and must be woken to see that something else has changed.
+    /// Something else has changed (a timer, a buffer): the holder of the seat is to look again. True if it sleeps in the driver
+    /// and must be woken.
     #[must_use]
     pub(crate) fn rouse(&self) -> bool {
-        self.state().rouse()
+        let mut state = self.state();
+        state.alarm = true;
+        state.rouse()
     }
 
     /// Every waiting and every later caller is told. True if the sleeper in the driver must be woken; false for a second close.
@@ -309,5 +317,5 @@ pub(crate) fn until(deadline: Option<Instant>, now: Instant) -> Option<Duration>
     deadline.map(|deadline| deadline.saturating_duration_since(now))
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, completion_port_loom))]
 mod loom_tests;

@@ -1,13 +1,13 @@
-//! The primitives of the scheduler: the standard library's, or loom's when a model is checked (`--cfg loom`).
+//! The primitives of the scheduler: the standard library's, or loom's when a model is checked (`--cfg completion_port_loom`).
 
 use std::time::Instant;
 
-#[cfg(loom)]
+#[cfg(completion_port_loom)]
 pub(super) use loom::{
     sync::{Arc, Mutex, MutexGuard},
     thread::{self, Thread},
 };
-#[cfg(not(loom))]
+#[cfg(not(completion_port_loom))]
 pub(super) use std::{
     sync::{Arc, Mutex, MutexGuard},
     thread::{self, Thread},
@@ -22,9 +22,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) fn park_until(deadline: Option<Instant>) -> bool {
     match deadline {
         None => thread::park(),
-        #[cfg(loom)]
+        #[cfg(completion_port_loom)]
         Some(_) => return false,
-        #[cfg(not(loom))]
+        #[cfg(not(completion_port_loom))]
         Some(deadline) => {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

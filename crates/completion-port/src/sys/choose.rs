@@ -84,7 +84,10 @@ impl FromStr for DriverKind {
         }
         LADDER.into_iter().find(|kind| kind.to_string() == name).ok_or_else(|| {
             let names = LADDER.map(|kind| kind.to_string()).join(", ");
-            io::Error::new(io::ErrorKind::InvalidInput, format!("there is no driver named {name:?}; the drivers are {names}"))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("there is no driver named {name:?}; the drivers are {names}"),
+            )
         })
     }
 }
@@ -163,28 +166,43 @@ pub fn probe() -> Vec<Probed> {
     LADDER
         .into_iter()
         .map(|kind| {
-            let made = pool.as_ref().map_err(|e| e.to_string()).and_then(|pool| open(kind, pool).map(drop));
+            let made = pool
+                .as_ref()
+                .map_err(|e| e.to_string())
+                .and_then(|pool| open(kind, pool).map(drop));
             Probed { kind, refusal: made.err() }
         })
         .collect()
 }
 
 /// The driver for a new port: the forced one, or the best that this machine offers.
-pub(crate) fn choose(forced: Option<DriverKind>, pool: &Arc<Pool>) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+pub(crate) fn choose(
+    forced: Option<DriverKind>,
+    pool: &Arc<Pool>,
+) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
     let forced = match (forced, env::var(DRIVER_VARIABLE)) {
         (Some(kind), _) => Some((kind, "forced by the builder".to_owned())),
         (None, Ok(name)) if !name.is_empty() => {
-            let kind = name.parse().map_err(|e: io::Error| io::Error::new(e.kind(), format!("{DRIVER_VARIABLE}: {e}")))?;
+            let kind = name.parse().map_err(|e: io::Error| {
+                io::Error::new(e.kind(), format!("{DRIVER_VARIABLE}: {e}"))
+            })?;
             Some((kind, format!("forced by {DRIVER_VARIABLE}")))
         }
         (None, Err(env::VarError::NotUnicode(_))) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{DRIVER_VARIABLE} is not valid Unicode")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{DRIVER_VARIABLE} is not valid Unicode"),
+            ));
         }
         (None, _) => None,
     };
     if let Some((kind, reason)) = forced {
-        let driver = open(kind, pool)
-            .map_err(|why| io::Error::new(io::ErrorKind::Unsupported, format!("the driver {kind} was {reason}, but {why}")))?;
+        let driver = open(kind, pool).map_err(|why| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("the driver {kind} was {reason}, but {why}"),
+            )
+        })?;
         return Ok((driver, DriverChoice { kind, reason }));
     }
 
@@ -204,15 +222,24 @@ pub(crate) fn choose(forced: Option<DriverKind>, pool: &Arc<Pool>) -> io::Result
             Err(why) => refusals.push(why),
         }
     }
-    Err(io::Error::new(io::ErrorKind::Unsupported, format!("no driver can be used: {}", refusals.join("; "))))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("no driver can be used: {}", refusals.join("; ")),
+    ))
 }
 
 /// The driver of a simulated network.
 #[cfg(feature = "simulated")]
-pub(crate) fn simulate(network: &super::simulated::api::Network, pool: &Arc<Pool>) -> (Box<dyn Driver>, DriverChoice) {
+pub(crate) fn simulate(
+    network: &super::simulated::api::Network,
+    pool: &Arc<Pool>,
+) -> (Box<dyn Driver>, DriverChoice) {
     let (world, seed) = network.world();
     let driver = super::simulated::Simulated::new(world.clone(), pool.clone());
-    let choice = DriverChoice { kind: DriverKind::Simulated(seed), reason: "a simulated network was given".to_owned() };
+    let choice = DriverChoice {
+        kind: DriverKind::Simulated(seed),
+        reason: "a simulated network was given".to_owned(),
+    };
     (Box::new(driver), choice)
 }
 
@@ -226,9 +253,9 @@ fn open(kind: DriverKind, pool: &Arc<Pool>) -> Result<Box<dyn Driver>, String> {
         },
         #[cfg(not(target_os = "linux"))]
         DriverKind::IoUring(_) => Err("io_uring is a part of Linux".to_owned()),
-        DriverKind::Readiness => {
-            Readiness::new(pool.clone()).map(|driver| Box::new(driver) as _).map_err(|e| format!("the system's poller failed: {e}"))
-        }
+        DriverKind::Readiness => Readiness::new(pool.clone())
+            .map(|driver| Box::new(driver) as _)
+            .map_err(|e| format!("the system's poller failed: {e}")),
         #[cfg(feature = "simulated")]
         DriverKind::Simulated(_) => Err("a simulated driver needs its network".to_owned()),
     }

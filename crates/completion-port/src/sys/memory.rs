@@ -23,7 +23,12 @@ impl Region {
     pub(crate) fn reserve(len: usize) -> io::Result<Self> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches no other memory.
         let base = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)?
+            rustix::mm::mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )?
         };
         // Huge pages would make one touched buffer cost two megabytes. Refused only where there are none.
         #[cfg(target_os = "linux")]
@@ -52,13 +57,20 @@ impl Region {
     /// Makes the pages fault when they are touched.
     pub(crate) fn protect(&self, offset: usize, len: usize) {
         // SAFETY: the span lies in the mapping (asserted). A guard that cannot be set guards nothing and breaks nothing.
-        let _ = unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::empty()) };
+        let _ =
+            unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::empty()) };
     }
 
     /// Undoes [`Region::protect`].
     pub(crate) fn unprotect(&self, offset: usize, len: usize) {
         // SAFETY: as in `protect`.
-        let result = unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::READ | MprotectFlags::WRITE) };
+        let result = unsafe {
+            rustix::mm::mprotect(
+                self.span(offset, len),
+                len,
+                MprotectFlags::READ | MprotectFlags::WRITE,
+            )
+        };
         // Going on would fault in somebody else's code; here it can still be named.
         assert!(result.is_ok(), "cannot make a guarded buffer accessible again: {result:?}");
     }

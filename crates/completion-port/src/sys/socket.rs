@@ -72,7 +72,10 @@ impl Gather {
         let pieces = buffers
             .iter()
             .filter(|buffer| !buffer.is_empty())
-            .map(|buffer| libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() })
+            .map(|buffer| libc::iovec {
+                iov_base: buffer.as_ptr().cast_mut().cast(),
+                iov_len: buffer.len(),
+            })
             .collect();
         // SAFETY: a message header of zeros is valid: no name, no pieces, no control data.
         let message = unsafe { std::mem::zeroed() };
@@ -110,7 +113,8 @@ impl Gather {
 
     #[cfg(feature = "simulated")]
     pub(crate) fn unsent(&self) -> Vec<u8> {
-        let skip = self.total() - self.pieces[self.first..].iter().map(|piece| piece.iov_len).sum::<usize>();
+        let skip = self.total()
+            - self.pieces[self.first..].iter().map(|piece| piece.iov_len).sum::<usize>();
         self.buffers.iter().flat_map(|buffer| buffer.iter().copied()).skip(skip).collect()
     }
 }

@@ -32,8 +32,11 @@ impl BufferRing {
         let memory = Region::reserve(usize::from(ENTRIES) * size_of::<BufRingEntry>())?;
         // SAFETY: the memory is page-aligned, zeroed, as long as `ENTRIES` entries, and unmapped only after the ring is closed
         // (the driver's fields are dropped in order, the ring first).
-        unsafe { ring.submitter().register_buf_ring_with_flags(memory.at(0) as u64, ENTRIES, GROUP, 0)? };
-        let mut this = Self { memory, tail: 0, ready: 0, most: pool.reserve().min(usize::from(ENTRIES)) };
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(memory.at(0) as u64, ENTRIES, GROUP, 0)?
+        };
+        let mut this =
+            Self { memory, tail: 0, ready: 0, most: pool.reserve().min(usize::from(ENTRIES)) };
         this.refill(pool);
         Ok(this)
     }
@@ -62,7 +65,9 @@ impl BufferRing {
         }
         if self.tail != before {
             // SAFETY: the tail's place in the first entry, aligned, in memory that is ours and written by nobody else.
-            let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.memory.at(0).cast()).cast_mut()) };
+            let tail = unsafe {
+                AtomicU16::from_ptr(BufRingEntry::tail(self.memory.at(0).cast()).cast_mut())
+            };
             // The entries before the tail: the kernel reads it with acquire.
             tail.store(self.tail, Ordering::Release);
         }

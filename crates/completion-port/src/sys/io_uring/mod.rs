@@ -71,10 +71,19 @@ impl IoUring {
     pub(crate) fn new(rung: Rung, pool: Arc<Pool>) -> io::Result<Self> {
         let ring = Ring::new(rung)?;
         let buffers = match rung {
-            Rung::BufferRing if pool.reserve() > 0 => Some(Mutex::new(BufferRing::new(&ring, &pool)?)),
+            Rung::BufferRing if pool.reserve() > 0 => {
+                Some(Mutex::new(BufferRing::new(&ring, &pool)?))
+            }
             _ => None,
         };
-        Ok(Self { ring, rung, pool, buffers, in_flight: AtomicUsize::new(0), reaped: Mutex::new(Vec::new()) })
+        Ok(Self {
+            ring,
+            rung,
+            pool,
+            buffers,
+            in_flight: AtomicUsize::new(0),
+            reaped: Mutex::new(Vec::new()),
+        })
     }
 
     fn buffers(&self) -> Option<MutexGuard<'_, BufferRing>> {
@@ -100,20 +109,30 @@ impl IoUring {
                 // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
                 match &mut work.detail {
-                    Detail::Gather(gather) => opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build(),
+                    Detail::Gather(gather) => {
+                        opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build()
+                    }
                     _ => {
                         let bytes = &work.buffer[work.done..];
-                        opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len())).flags(flags).build()
+                        opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len()))
+                            .flags(flags)
+                            .build()
                     }
                 }
             }
-            OpKind::AcceptEach if self.rung.multishot_accept() => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+            OpKind::AcceptEach if self.rung.multishot_accept() => {
+                opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+            }
             OpKind::Accept | OpKind::AcceptEach => {
-                opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
+                opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut())
+                    .flags(libc::SOCK_CLOEXEC)
+                    .build()
             }
             OpKind::Connect => match &work.detail {
                 Detail::Connect(_) if work.step == step::CONNECTING => poll(fd, libc::POLLOUT),
-                Detail::Connect(address) => opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build(),
+                Detail::Connect(address) => {
+                    opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
+                }
                 _ => return Err(error::wrong_kind()),
             },
             OpKind::Post => opcode::Nop::new().build(),
@@ -131,7 +150,10 @@ impl IoUring {
                 buffers.refill(&self.pool);
                 work.step = step::ONLY;
                 let size = length(self.pool.buffer_size());
-                opcode::Recv::new(fd, ptr::null_mut(), size).buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT)
+                opcode::Recv::new(fd, ptr::null_mut(), size)
+                    .buf_group(GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT)
             }
             None => {
                 work.step = step::POLLING;
@@ -171,7 +193,11 @@ impl IoUring {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         let taken = cqueue::buffer_select(done.flags);
-        let result = if done.result < 0 { Err(io::Error::from_raw_os_error(-done.result)) } else { Ok(done.result as usize) };
+        let result = if done.result < 0 {
+            Err(io::Error::from_raw_os_error(-done.result))
+        } else {
+            Ok(done.result as usize)
+        };
 
         let result = match (header.kind, result) {
             (OpKind::Accept | OpKind::AcceptEach, Ok(_)) => {
@@ -179,10 +205,12 @@ impl IoUring {
                 Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
             }
             // SAFETY: only one-shot requests get here (accepts of many are above, or failed): the operation is ours.
-            (OpKind::RecvLent | OpKind::End, result) => match unsafe { self.judge_lent(op, result, taken) } {
-                Judged::Over(result) => result,
-                Judged::Again => return self.again(op),
-            },
+            (OpKind::RecvLent | OpKind::End, result) => {
+                match unsafe { self.judge_lent(op, result, taken) } {
+                    Judged::Over(result) => result,
+                    Judged::Again => return self.again(op),
+                }
+            }
             (OpKind::Recv, Ok(received)) => {
                 // SAFETY: ours again, and the kernel has written that many bytes into the spare room.
                 unsafe { header.work().buffer.fill(received) };
@@ -196,11 +224,15 @@ impl IoUring {
                 }
             }
             // The socket has been made non-blocking behind our back. Undo that and try again.
-            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => match make_blocking(header) {
-                Ok(()) => return self.again(op),
-                Err(e) => Err(e),
-            },
-            (_, Err(e)) if e.kind() == io::ErrorKind::Interrupted && !header.cancelled() => return self.again(op),
+            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => {
+                match make_blocking(header) {
+                    Ok(()) => return self.again(op),
+                    Err(e) => Err(e),
+                }
+            }
+            (_, Err(e)) if e.kind() == io::ErrorKind::Interrupted && !header.cancelled() => {
+                return self.again(op);
+            }
             (_, result) => result.map(Output::Bytes),
         };
         Some(Event { op, result, more })
@@ -209,7 +241,12 @@ impl IoUring {
     /// # Safety
     ///
     /// The caller owns `op`, a lent receive.
-    unsafe fn judge_lent(&self, op: NonNull<Header>, result: io::Result<usize>, taken: Option<u16>) -> Judged {
+    unsafe fn judge_lent(
+        &self,
+        op: NonNull<Header>,
+        result: io::Result<usize>,
+        taken: Option<u16>,
+    ) -> Judged {
         // SAFETY: owned by the caller.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
         if let Some(slot) = taken {
@@ -239,19 +276,25 @@ impl IoUring {
                         unsafe { buffer.fill(received) };
                         Judged::Over(Ok(Output::Lent(buffer)))
                     }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && header.cancelled() => Judged::Over(Err(error::cancelled())),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && header.cancelled() => {
+                        Judged::Over(Err(error::cancelled()))
+                    }
                     // Somebody else has read it: wait for more, without a buffer.
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => Judged::Again,
                     Err(e) => Judged::Over(Err(e)),
                 }
             }
-            (_, Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => Judged::Over(Ok(Output::Starved)),
+            (_, Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                Judged::Over(Ok(Output::Starved))
+            }
             // The end of the stream takes no buffer.
             (_, Ok(_)) => Judged::Over(Ok(Output::Lent(crate::Buffer::new()))),
-            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => match make_blocking(header) {
-                Ok(()) => Judged::Again,
-                Err(e) => Judged::Over(Err(e)),
-            },
+            (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => {
+                match make_blocking(header) {
+                    Ok(()) => Judged::Again,
+                    Err(e) => Judged::Over(Err(e)),
+                }
+            }
             (_, Err(e)) => Judged::Over(Err(e)),
         }
     }
@@ -261,7 +304,10 @@ impl IoUring {
         // SAFETY: ours, see `judge`; and not freed below, because only this thread reaps its completion.
         unsafe {
             let event = self.submit(op);
-            if event.is_none() && op.as_ref().cancelled() && op.as_ref().work().step != step::READING {
+            if event.is_none()
+                && op.as_ref().cancelled()
+                && op.as_ref().work().step != step::READING
+            {
                 self.push_cancel(op);
             }
             event

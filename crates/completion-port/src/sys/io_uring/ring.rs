@@ -51,7 +51,10 @@ impl Ring {
             (params.is_feature_submit_stable(), "IORING_FEAT_SUBMIT_STABLE"),
         ] {
             if !there {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("the kernel's io_uring lacks {name}")));
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("the kernel's io_uring lacks {name}"),
+                ));
             }
         }
         Ok(Self { ring, submitting: Mutex::new(()), reaping: Mutex::new(()) })
@@ -99,7 +102,11 @@ impl Ring {
     }
 
     /// Takes what is complete; if nothing is, sleeps until something is or the time is up.
-    pub(super) fn wait(&self, timeout: Option<Duration>, out: &mut Vec<Completed>) -> io::Result<()> {
+    pub(super) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completed>,
+    ) -> io::Result<()> {
         let _reaping = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
         self.reap(out);
         if !out.is_empty() {
@@ -110,7 +117,9 @@ impl Ring {
             Some(Duration::ZERO) => {
                 let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
                 // SAFETY: no argument is passed.
-                unsafe { self.ring.submitter().enter::<libc::sigset_t>(self.left(), 0, GET_EVENTS, None) }
+                unsafe {
+                    self.ring.submitter().enter::<libc::sigset_t>(self.left(), 0, GET_EVENTS, None)
+                }
             }
             Some(time) => {
                 let time = types::Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
@@ -120,7 +129,11 @@ impl Ring {
         };
         match result {
             Ok(_) => {}
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            Err(e)
+                if matches!(
+                    e.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) => {}
             Err(e) => return Err(e),
         }
         self.reap(out);

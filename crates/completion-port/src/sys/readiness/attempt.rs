@@ -54,7 +54,9 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
         };
         match attempt {
             Attempt::Done(Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}
-            Attempt::Done(Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => return Attempt::WouldBlock,
+            Attempt::Done(Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Attempt::WouldBlock;
+            }
             other => return other,
         }
     }
@@ -120,7 +122,10 @@ unsafe fn send(header: &Header) -> Attempt {
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {
-    Attempt::Done(SockRef::from(&fd).accept().map(|(socket, _)| Output::Accepted(Socket::Os(socket.into()))), false)
+    Attempt::Done(
+        SockRef::from(&fd).accept().map(|(socket, _)| Output::Accepted(Socket::Os(socket.into()))),
+        false,
+    )
 }
 
 unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
@@ -135,7 +140,9 @@ unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
             Ok(Some(e)) | Err(e) => Err(e),
         }
     } else {
-        let Detail::Connect(address) = &work.detail else { return Attempt::Done(Err(crate::error::wrong_kind()), false) };
+        let Detail::Connect(address) = &work.detail else {
+            return Attempt::Done(Err(crate::error::wrong_kind()), false);
+        };
         work.step = 1;
         socket.connect(address)
     };

@@ -29,13 +29,23 @@ impl Poller {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &wake,
+            epoll::EventData::new_u64(WAKE),
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
         Ok(Self { epoll, wake })
     }
 
     pub(super) fn add(&self, fd: &OwnedFd, token: u64) -> io::Result<()> {
         use epoll::EventFlags as E;
-        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), E::IN | E::OUT | E::RDHUP | E::ET)?)
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            E::IN | E::OUT | E::RDHUP | E::ET,
+        )?)
     }
 
     /// Not only on close: a duplicate of the descriptor would keep the registration alive.
@@ -48,7 +58,10 @@ impl Poller {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         });
-        let mut batch = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; BATCH];
+        let mut batch = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }; BATCH];
         let count = match epoll::wait(&self.epoll, &mut batch, timeout.as_ref()) {
             Ok(count) => count,
             Err(Errno::INTR) => 0,

@@ -29,7 +29,10 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
         let batch = const { NonZeroUsize::new(256).unwrap() };
-        Ok(Self { poller: polling::Poller::new()?, events: Mutex::new(Events::with_capacity(batch)) })
+        Ok(Self {
+            poller: polling::Poller::new()?,
+            events: Mutex::new(Events::with_capacity(batch)),
+        })
     }
 
     pub(super) fn add(&self, fd: &OwnedFd, token: u64) -> io::Result<()> {

@@ -21,13 +21,13 @@
 
 use std::{fmt, sync::Arc};
 
-pub use super::{
-    faults::Faults,
-    world::{Peer, Socket},
-};
 use super::{
     faults::Dice,
     world::{Simulacrum, World},
+};
+pub use super::{
+    faults::Faults,
+    world::{Peer, Socket},
 };
 use crate::{
     handle::{Role, Source, sealed},
@@ -92,7 +92,11 @@ impl Network {
     pub fn dial(&self, address: &Address) -> Option<Peer> {
         let id = {
             let mut state = self.world.state();
-            let id = state.sockets.insert(Simulacrum { connected: true, watched: true, ..Simulacrum::default() });
+            let id = state.sockets.insert(Simulacrum {
+                connected: true,
+                watched: true,
+                ..Simulacrum::default()
+            });
             match state.sockets.get_mut(address.0) {
                 Some(listener) if !listener.closed => listener.backlog.push_back(id),
                 _ => {

@@ -85,7 +85,11 @@ impl Dice {
     }
 
     fn delay(&mut self) -> Duration {
-        if self.strike(self.faults.late) { Duration::from_micros(self.draw() % 1_000_000) } else { Duration::ZERO }
+        if self.strike(self.faults.late) {
+            Duration::from_micros(self.draw() % 1_000_000)
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// For an operation that starts: how long it takes at least, what becomes of it, and whether it may be over at once.

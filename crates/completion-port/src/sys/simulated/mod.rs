@@ -21,7 +21,7 @@ use std::{
 pub(crate) use self::world::Socket;
 use self::{
     faults::Fate,
-    world::{Received, State, World},
+    world::{State, World},
 };
 use super::{Driver, Event, Output, Socket as AnySocket};
 use crate::{
@@ -66,31 +66,28 @@ impl Simulated {
         match header.kind {
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
-                match state.receive(id, room)? {
-                    Received::Bytes(bytes) => {
-                        // SAFETY: at most `room` bytes, into the buffer's own spare room.
-                        unsafe {
-                            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                            work.buffer.fill(bytes.len());
-                        }
-                        Some(Ok(Output::Bytes(bytes.len())))
+                Some(state.receive(id, room)?.map(|bytes| {
+                    // SAFETY: at most `room` bytes, into the buffer's own spare room.
+                    unsafe {
+                        to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                        work.buffer.fill(bytes.len());
                     }
-                    Received::Failed(e) => Some(Err(e)),
-                }
+                    Output::Bytes(bytes.len())
+                }))
             }
             OpKind::RecvLent | OpKind::End => {
                 if !state.readable(id) {
                     return None;
                 }
-                let lent = if state.faults.strike(state.faults.starve) { None } else { self.pool.lend() };
-                let Some(mut buffer) = lent else { return Some(Ok(Output::Starved)) };
-                match state.receive(id, buffer.spare())? {
-                    Received::Bytes(bytes) => {
-                        buffer.extend_from_slice(&bytes);
-                        Some(Ok(Output::Lent(buffer)))
-                    }
-                    Received::Failed(e) => Some(Err(e)),
+                // Before the buffer: to drop one here would wake the driver that is locked here.
+                if let Some(e) = state.failure(id) {
+                    return Some(Err(e));
                 }
+                let starve = state.faults.starve;
+                let lent = if state.faults.strike(starve) { None } else { self.pool.lend() };
+                let Some(mut buffer) = lent else { return Some(Ok(Output::Starved)) };
+                buffer.extend_from_slice(&state.receive(id, buffer.spare())?.ok()?);
+                Some(Ok(Output::Lent(buffer)))
             }
             OpKind::Send => {
                 let bytes = match &work.detail {
@@ -101,7 +98,10 @@ impl Simulated {
             }
             OpKind::Accept | OpKind::AcceptEach => {
                 let accepted = state.accept(id)?;
-                Some(Ok(Output::Accepted(AnySocket::Simulated(Socket::new(self.world.clone(), accepted)))))
+                Some(Ok(Output::Accepted(AnySocket::Simulated(Socket::new(
+                    self.world.clone(),
+                    accepted,
+                )))))
             }
             OpKind::Connect => Some(state.connect(id).map(|()| Output::Bytes(0))),
             OpKind::Post => Some(Ok(Output::Bytes(0))),
@@ -196,12 +196,19 @@ impl Driver for Simulated {
                 return Ok(());
             }
             // Whoever was passed over by the draw above comes before time passes.
-            if let Some(event) = (0..state.pending.len()).find_map(|at| self.finish(&mut state, at)) {
+            if let Some(event) = (0..state.pending.len()).find_map(|at| self.finish(&mut state, at))
+            {
                 events.push(event);
                 return Ok(());
             }
             let now = state.now;
-            let next = state.pending.iter().flat_map(|one| [Some(one.due), one.cancel]).flatten().filter(|at| *at > now).min();
+            let next = state
+                .pending
+                .iter()
+                .flat_map(|one| [Some(one.due), one.cancel])
+                .flatten()
+                .filter(|at| *at > now)
+                .min();
             match (next, deadline) {
                 (Some(next), Some(deadline)) if deadline < next => state.now = deadline,
                 (Some(next), _) => state.now = next,

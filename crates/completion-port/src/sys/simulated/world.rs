@@ -52,34 +52,40 @@ pub(super) struct Simulacrum {
     pub watched: bool,
 }
 
-pub(super) enum Received {
-    /// None of them at the end of the stream.
-    Bytes(Vec<u8>),
-    Failed(io::Error),
-}
-
 impl State {
     pub(super) fn readable(&self, id: usize) -> bool {
         let socket = &self.sockets[id];
-        socket.reset || socket.deaf || socket.peer_finished || !socket.inbound.is_empty() || !socket.connected
+        socket.reset
+            || socket.deaf
+            || socket.peer_finished
+            || !socket.inbound.is_empty()
+            || !socket.connected
     }
 
-    /// `None` while there is nothing to receive.
-    pub(super) fn receive(&mut self, id: usize, room: usize) -> Option<Received> {
+    /// Why nothing can be received, now and ever.
+    pub(super) fn failure(&self, id: usize) -> Option<io::Error> {
+        let socket = &self.sockets[id];
+        let code = match socket {
+            Simulacrum { connected: false, .. } => libc::ENOTCONN,
+            Simulacrum { reset: true, .. } => libc::ECONNRESET,
+            _ => return None,
+        };
+        Some(io::Error::from_raw_os_error(code))
+    }
+
+    /// Bytes from the peer, none of them at the end of the stream. `None` while there is nothing to receive.
+    pub(super) fn receive(&mut self, id: usize, room: usize) -> Option<io::Result<Vec<u8>>> {
+        if let Some(e) = self.failure(id) {
+            return Some(Err(e));
+        }
         let State { sockets, faults, .. } = self;
         let socket = &mut sockets[id];
-        if !socket.connected {
-            return Some(Received::Failed(io::Error::from_raw_os_error(libc::ENOTCONN)));
-        }
-        if socket.reset {
-            return Some(Received::Failed(io::Error::from_raw_os_error(libc::ECONNRESET)));
-        }
         if socket.inbound.is_empty() {
-            return (socket.peer_finished || socket.deaf).then(|| Received::Bytes(Vec::new()));
+            return (socket.peer_finished || socket.deaf).then(|| Ok(Vec::new()));
         }
         let most = socket.inbound.len().min(room);
         let count = faults.moved(most);
-        Some(Received::Bytes(socket.inbound.drain(..count).collect()))
+        Some(Ok(socket.inbound.drain(..count).collect()))
     }
 
     /// `None` while the peer does not read.
@@ -87,7 +93,11 @@ impl State {
         let State { sockets, faults, .. } = self;
         let socket = &mut sockets[id];
         if socket.finished || socket.closed || socket.reset || !socket.connected {
-            return Some(Err(io::Error::from_raw_os_error(if socket.connected { libc::EPIPE } else { libc::ENOTCONN })));
+            return Some(Err(io::Error::from_raw_os_error(if socket.connected {
+                libc::EPIPE
+            } else {
+                libc::ENOTCONN
+            })));
         }
         let room = WINDOW.saturating_sub(socket.outbound.len()).min(bytes.len());
         if room == 0 {
@@ -120,7 +130,13 @@ impl State {
 
 impl World {
     pub(super) fn new(faults: Dice) -> Arc<Self> {
-        let state = State { sockets: Slab::new(), pending: Vec::new(), now: Duration::ZERO, woken: false, faults };
+        let state = State {
+            sockets: Slab::new(),
+            pending: Vec::new(),
+            now: Duration::ZERO,
+            woken: false,
+            faults,
+        };
         Arc::new(Self { state: Mutex::new(state), change: Condvar::new(), born: Instant::now() })
     }
 
