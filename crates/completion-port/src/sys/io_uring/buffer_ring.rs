@@ -46,8 +46,8 @@ impl BufferRing {
         self.ready -= 1;
     }
 
-    /// Puts buffers in as long as there is room and the pool has some.
-    pub(super) fn refill(&mut self, pool: &Pool) {
+    /// Puts buffers in as long as there is room and the pool has some. True if any lie there now.
+    pub(super) fn refill(&mut self, pool: &Pool) -> bool {
         let before = self.tail;
         while self.ready < self.most {
             let Some((slot, address, size)) = pool.take_ready() else { break };
@@ -71,5 +71,6 @@ impl BufferRing {
             // The entries before the tail: the kernel reads it with acquire.
             tail.store(self.tail, Ordering::Release);
         }
+        self.ready > 0
     }
 }
