@@ -221,11 +221,10 @@ impl Pool {
             free.cold.push(slot);
         }
         drop(free);
-        // Pairs with `wait_for_return`: either this thread sees the flag, or that one sees the buffer.
-        if self.starving.load(Ordering::SeqCst) && self.starving.swap(false, Ordering::SeqCst) {
-            if let Some(hook) = self.returned.get() {
-                hook();
-            }
+        // Pairs with `set_starving`: either this thread sees the flag, or that one sees the buffer.
+        let starving = self.starving.load(Ordering::SeqCst);
+        if let (true, Some(hook)) = (starving, self.returned.get()) {
+            hook();
         }
     }
 
@@ -254,19 +253,19 @@ impl Pool {
         Buffer::lent(Lent { pool: self.clone(), slot, len: len as u32 })
     }
 
-    /// Says that a receive waits. The caller looks for a buffer once more after this.
-    pub(crate) fn wait_for_return(&self) {
-        self.starving.store(true, Ordering::SeqCst);
+    /// Says whether receives wait. Who says that one does looks for a buffer once more afterwards.
+    pub(crate) fn set_starving(&self, on: bool) {
+        self.starving.store(on, Ordering::SeqCst);
     }
 
     pub(crate) fn count_wait(&self) {
         self.waited.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a receive that has waited would now find a buffer, here or with the driver.
-    pub(crate) fn could_serve(&self) -> bool {
+    /// How many receives that have waited would now find a buffer, here or with the driver.
+    pub(crate) fn available(&self) -> usize {
         let free = self.free();
-        free.ready > 0 || free.out() < self.limit
+        self.limit - free.out() + free.ready
     }
 
     /// How many buffers a driver may hold ready: few against the limit, because they count in it.

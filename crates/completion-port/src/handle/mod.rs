@@ -1,7 +1,7 @@
 //! One associated socket: its key, its two directions, and what can be done with it.
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
-//! - [`settle`]: what the end of an operation means, and what happens next in its direction.
+//! - [`settle`]: what the end of an operation means, and what happens next in its direction. [`stop`]: how it is ended early.
 //! - [`source`]: what can be associated. [`association`]: and only once.
 //!
 //! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
@@ -10,12 +10,16 @@ mod association;
 mod direction;
 mod settle;
 mod source;
+mod stop;
 
 use std::{
     fmt, io,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use socket2::SockRef;
@@ -67,6 +71,8 @@ pub(crate) struct Inner<K: 'static, T: 'static> {
     pub role: Role,
     /// The system has told of a reset, which it does once: what it says afterwards is read in this light.
     reset: AtomicBool,
+    /// Writing was shut down here.
+    finished: AtomicBool,
     token: u64,
     index: usize,
     sides: [Mutex<Direction>; 2],
@@ -101,7 +107,26 @@ impl<K, T> Inner<K, T> {
         }
     }
 
+    /// The system has told of an end of the stream. It tells of a reset once, and that may have been to the other direction's
+    /// operation; afterwards it reads as an end. A connection that is torn down before this side has finished writing was reset.
+    pub(crate) fn look_for_reset(&self) {
+        let torn_down = || self.socket.as_ref().is_some_and(Socket::torn_down);
+        if !self.finished.load(Ordering::Relaxed) && torn_down() {
+            self.reset.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A cancelled connect leaves the system connecting: what is queued behind it would wait for the outcome.
+    pub(crate) fn stop_connecting(&self) {
+        if let Some(socket) = &self.socket {
+            socket.stop_connecting();
+        }
+    }
+
     pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.finished.store(true, Ordering::Relaxed);
+        }
         match &self.socket {
             #[cfg(feature = "simulated")]
             Some(Socket::Simulated(socket)) => socket.shutdown(how),
@@ -151,6 +176,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             key,
             role,
             reset: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             token,
             index: port.remember(weak.clone()),
             sides: [Side::In, Side::Out].map(|side| Mutex::new(Direction::new(side))),
@@ -238,7 +264,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     #[doc(alias = "CancelIoEx")]
     pub fn cancel(&self, op: OpId) -> bool {
         let direction = self.0.side(op.side);
-        settle::cancel(&self.0, direction, |header| header.sequence == op.sequence) > 0
+        stop::cancel(&self.0, direction, |header| header.sequence == op.sequence) > 0
     }
 
     /// Asks for the end of all pending operations of the handle, whichever thread started them (S86), and tells how many it found.
@@ -246,7 +272,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     pub fn cancel_all(&self) -> usize {
         [Side::In, Side::Out]
             .into_iter()
-            .map(|side| settle::cancel(&self.0, self.0.side(side), |_| true))
+            .map(|side| stop::cancel(&self.0, self.0.side(side), |_| true))
             .sum()
     }
 
@@ -255,7 +281,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// last clone of the handle is gone, and its last packet with it.
     #[doc(alias = "closesocket")]
     pub fn close(&self) {
-        settle::close(&self.0, Closed::Handle);
+        stop::close(&self.0, Closed::Handle);
     }
 
     /// Shuts down reading, writing or both. Writing ends behind the sends that were started before, and later ones are refused;
@@ -273,7 +299,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             self.0.shut(Shutdown::Read)?;
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
-            return settle::finish_sending(&self.0);
+            return stop::finish_sending(&self.0);
         }
         Ok(())
     }
@@ -318,7 +344,7 @@ pub(crate) struct EndOf<K: 'static, T: 'static> {
 impl<K: Send + Sync + 'static, T: Send + 'static> EndOf<K, T> {
     pub(crate) fn expire(self) {
         if let Some(inner) = self.handle.upgrade() {
-            settle::expire(&inner, self.sequence);
+            stop::expire(&inner, self.sequence);
         }
     }
 }
@@ -343,18 +369,19 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Starved<K, T> {
 pub(crate) fn close_with_port<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
 ) {
-    settle::close(inner, Closed::Port);
+    stop::close(inner, Closed::Port);
 }
 
 /// What a driver reported about an operation, for the direction that it belongs to.
-pub(crate) use self::settle::{flush, settle, stop_reading};
+pub(crate) use self::{
+    settle::settle,
+    stop::{flush, stop_reading},
+};
 
 /// The context of a continuing operation is made ahead, where no lock is held.
 pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn std::any::Any + Send>> {
-    if let Context::Each { maker, next } = context {
-        if next.is_none() {
-            *next = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(maker))?);
-        }
+    if let Context::Each { maker, next: next @ None } = context {
+        *next = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(maker))?);
     }
     Ok(())
 }

@@ -13,11 +13,13 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{Closed, Direction, Handle, Inner, Starved, prepare};
+use super::{
+    Closed, Direction, Handle, Inner, Starved, prepare,
+    stop::{cancel_into, close_into},
+};
 use crate::{
     Buffer, error,
     operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
-    schedule::timers::TimerKey,
     sys::{Event, Output, Socket},
 };
 
@@ -35,6 +37,9 @@ pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(
     }
 }
 
+/// Something of the user's that is only to be dropped.
+pub(super) type Garbage = Box<dyn Send>;
+
 /// What remains to be done when the direction's lock is free.
 #[derive(Default)]
 #[must_use]
@@ -46,10 +51,28 @@ pub(crate) struct After {
     /// The maker of contexts panicked; that is its owner's to know, once everything here is in order.
     panic: Option<Box<dyn Any + Send>>,
     /// Makers of contexts that are not needed any more: to drop one is the user's code too.
-    garbage: Vec<Box<dyn Send>>,
+    garbage: Vec<Garbage>,
 }
 
 impl After {
+    pub(super) fn drained(drained: bool) -> Self {
+        Self { drained, ..Self::default() }
+    }
+
+    /// Both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.garbage.extend(other.garbage);
+        Self {
+            drained: self.drained | other.drained,
+            ended: self.ended | other.ended,
+            panic: self.panic.or(other.panic),
+            garbage: self.garbage,
+        }
+    }
+
+    /// Of a closed handle: nothing to flush, and nothing more to end. What is dropped here is dropped without a lock.
+    pub(super) fn of_closed(self) {}
+
     pub(super) fn act<K: Send + Sync + 'static, T: Send + 'static>(self, inner: &Arc<Inner<K, T>>) {
         let sink = &mut deliver(inner);
         if let Some(panic) = self.act_into(inner, sink) {
@@ -57,7 +80,7 @@ impl After {
         }
     }
 
-    fn act_into<K: Send + Sync + 'static, T: Send + 'static>(
+    pub(super) fn act_into<K: Send + Sync + 'static, T: Send + 'static>(
         self,
         inner: &Arc<Inner<K, T>>,
         sink: Sink<'_, K, T>,
@@ -86,7 +109,7 @@ impl After {
 }
 
 /// What an event made of its operation.
-enum Verdict {
+pub(super) enum Verdict {
     /// Its packet is made; the direction is free.
     Over,
     /// It stays active: the driver has it, or it waits for something else.
@@ -106,27 +129,22 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     // SAFETY: the driver has handed the operation over with the event (or, with `more`, the part that is not the driver's), and this
     // port's driver was given operations of these K and T only. The clone keeps the handle beyond the operation.
     let inner = unsafe { op.as_ref() }.handle.0.clone();
-    // SAFETY: as above: the context is the settler's.
-    let prepared = prepare(unsafe { &mut (*op.as_ptr()).context });
     // SAFETY: as above.
-    let (side, sequence) = unsafe { (op.as_ref().header.kind.side(), op.as_ref().header.sequence) };
+    let (side, sequence, barren) = unsafe {
+        let header = &op.as_ref().header;
+        (header.kind.side(), header.sequence, header.barren())
+    };
+    // SAFETY: as above: the context is the settler's.
+    let prepared = if barren { Ok(()) } else { prepare(unsafe { &mut (*op.as_ptr()).context }) };
     if prepared.is_err() {
-        // Without contexts it cannot go on; its end brings no packet.
-        let stop = || {
-            cancel_into(
-                &inner,
-                inner.side(side),
-                |header| header.sequence == sequence,
-                &mut deliver(&inner),
-            )
-            .1
-        };
+        // Its end, which is asked for here unless it has come, brings no packet.
         if event.more {
-            let _none = stop().act_into(&inner, sink);
-        } else {
-            // SAFETY: as above.
-            unsafe { op.as_ref() }.header.cancel();
+            let (_, stopped) =
+                cancel_into(&inner, inner.side(side), |header| header.sequence == sequence, sink);
+            let _none = stopped.act_into(&inner, sink);
         }
+        // SAFETY: as above.
+        unsafe { op.as_ref() }.header.make_barren();
     }
     let after = pump(&inner, inner.side(side), Some(event), sink);
     let panic = after.act_into(&inner, sink);
@@ -150,7 +168,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                 Verdict::Again => {
                     // SAFETY: settled and to be started again, so it is ours.
                     let header = unsafe { op.as_ref() };
-                    if header.kind == OpKind::AcceptEach && !header.cancelled() {
+                    if header.kind == OpKind::AcceptEach && !header.barren() {
                         drop(direction);
                         // SAFETY: as above; a cancel that finds it active meanwhile only marks it.
                         let prepared = prepare(unsafe {
@@ -158,8 +176,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                         });
                         if let Err(panic) = prepared {
                             after.panic = after.panic.or(Some(panic));
-                            // Without contexts it cannot go on.
-                            header.cancel();
+                            header.make_barren();
                         }
                         direction = inner.side(Side::In);
                     }
@@ -196,7 +213,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
 }
 
 /// Decides what an event means, and makes the packet if there is one.
-fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
+pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     direction: &mut Direction,
     event: Event,
@@ -207,11 +224,21 @@ fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     // SAFETY: handed over with the event.
     let header = unsafe { op.as_ref() };
     let kind = header.kind;
+    let revived = header.was_revived();
+    if revived {
+        inner.port.revived_one();
+    }
+    if matches!(&result, Ok(Output::Lent(buffer)) if buffer.is_empty())
+        || (kind == OpKind::Recv && matches!(result, Ok(Output::Bytes(0))))
+    {
+        inner.look_for_reset();
+    }
     let result = match result {
         // Its submitter's thread has exited, or the system was of two minds: nobody asked for this end (S106).
         Err(e) if error::is_cancelled(&e) && !header.cancelled() && !more => return Verdict::Again,
         Ok(Output::Starved) if !header.cancelled() => {
-            starve(inner, op);
+            header.starve();
+            inner.port.starve(Starved { handle: Handle(inner.clone()), op }, revived);
             return Verdict::Pending;
         }
         Ok(Output::Starved) => Err(error::cancelled()),
@@ -246,6 +273,9 @@ fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         Ok(Outcome { moved, buffer, accepted }) => (Ok(moved), buffer, accepted),
         Err(e) => (Err(e), None, None),
     };
+    if kind == OpKind::Connect && header.cancelled() && result.is_err() {
+        inner.stop_connecting();
+    }
     let result = as_told(inner, result, header, direction.closed);
     direction.active = None;
     if kind == OpKind::End {
@@ -317,6 +347,8 @@ unsafe fn progress(
             }
             Ok(outcome(work.done))
         }
+        // The end of the stream needs no buffer: it goes back at once.
+        (_, Output::Lent(buffer)) if buffer.is_empty() => Ok(outcome(0)),
         (_, Output::Lent(buffer)) => {
             Ok(Outcome { moved: buffer.len(), buffer: Some(buffer), accepted: None })
         }
@@ -340,10 +372,10 @@ fn as_told<K, T>(
         (_, Err(e)) if e.kind() == io::ErrorKind::ConnectionReset => {
             inner.reset.store(true, Ordering::Relaxed)
         }
-        (OpKind::Recv | OpKind::RecvLent, Ok(0)) | (OpKind::End, Ok(_)) => {
-            if inner.reset.load(Ordering::Relaxed) {
-                result = Err(error::reset());
-            }
+        (OpKind::Recv | OpKind::RecvLent, Ok(0)) | (OpKind::End, Ok(_))
+            if inner.reset.load(Ordering::Relaxed) =>
+        {
+            result = Err(error::reset());
         }
         _ => {}
     }
@@ -373,7 +405,7 @@ unsafe fn take_apart<K, T>(
     result: io::Result<usize>,
     buffer: Option<Buffer>,
     accepted: Option<Socket>,
-) -> (Option<Completion<K, T>>, Option<Box<dyn Send>>) {
+) -> (Option<Completion<K, T>>, Option<Garbage>) {
     // SAFETY: made by `Box::leak` in `Handle::start`, of these K and T, and the caller's alone.
     let op = unsafe { Box::from_raw(op.cast::<Operation<K, T>>().as_ptr()) };
     let Operation { header, handle, context } = *op;
@@ -385,7 +417,7 @@ unsafe fn take_apart<K, T>(
     };
     let (context, maker) = match context {
         Context::One(context) => (Some(context), None),
-        Context::Each { maker, next } => (next, Some(Box::new(maker) as Box<dyn Send>)),
+        Context::Each { maker, next } => (next, Some(Box::new(maker) as Garbage)),
     };
     let buffer = buffer.unwrap_or(work.buffer);
     let packet = context.map(|context| {
@@ -426,16 +458,6 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
     }))
 }
 
-/// Puts an active operation that found no buffer on the port's list.
-fn starve<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    op: NonNull<Header>,
-) {
-    // SAFETY: handed over with its event, and active.
-    unsafe { op.as_ref() }.starve();
-    inner.port.starve(Starved { handle: Handle(inner.clone()), op });
-}
-
 /// Starts a starved operation again; its direction has kept it active.
 pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
@@ -449,6 +471,8 @@ pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(
             Some(Event::last(op, Err(error::cancelled())))
         } else {
             op.as_ref().resume();
+            op.as_ref().revive();
+            inner.port.reviving_one();
             inner.port.driver.start(op)
         }
     };
@@ -457,160 +481,4 @@ pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(
         // Lent receives have no maker of contexts.
         let _none = after.act_into(inner, sink);
     }
-}
-
-/// Cancels those operations of a direction that `which` names, and tells how many it was the first to cancel.
-pub(super) fn cancel<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    direction: MutexGuard<'_, Direction>,
-    which: impl Fn(&Header) -> bool,
-) -> usize {
-    let sink = &mut deliver(inner);
-    let (found, after) = cancel_into(inner, direction, which, sink);
-    after.act(inner);
-    found
-}
-
-fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    mut direction: MutexGuard<'_, Direction>,
-    which: impl Fn(&Header) -> bool,
-    sink: Sink<'_, K, T>,
-) -> (usize, After) {
-    let mut found = 0;
-    let mut after = After::default();
-    // Those that wait their turn end here and now, in their order, before anything of theirs can start.
-    let mut queue = std::mem::replace(&mut direction.queue, crate::operation::Queue::new());
-    while let Some(op) = queue.pop() {
-        // SAFETY: just taken from the queue, so it is ours.
-        let header = unsafe { op.as_ref() };
-        if which(header) {
-            found += usize::from(header.cancel());
-            let active = direction.active;
-            let event = Event::last(op, Err(error::cancelled()));
-            // A cancelled operation is always over with this.
-            let _over = conclude(inner, &mut direction, event, &mut after, sink);
-            direction.active = active;
-        } else {
-            direction.queue.push(op);
-        }
-    }
-    let Some(op) = direction.active else { return (found, after) };
-    // SAFETY: it exists while it is named as active; only constants and atomics are used.
-    let header = unsafe { op.as_ref() };
-    if !which(header) || !header.cancel() {
-        return (found, after);
-    }
-    found += 1;
-    let event = if header.starved() {
-        // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
-        inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
-    } else if header.resting() {
-        Some(Event::last(op, Err(error::cancelled())))
-    } else {
-        // SAFETY: active, so its last event has not been settled.
-        unsafe { inner.port.driver.cancel(op) }
-    };
-    if event.is_some() {
-        // The guard's borrow of `inner` is as long as this call.
-        let ended = after.ended;
-        after = pump(inner, direction, event, sink);
-        after.ended |= ended;
-    }
-    (found, after)
-}
-
-/// A graceful end whose deadline has passed.
-pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    sequence: u64,
-) {
-    let direction = inner.side(Side::In);
-    direction.each(|header| {
-        if header.sequence == sequence {
-            header.mark_expired();
-        }
-    });
-    cancel(inner, direction, |header| header.sequence == sequence);
-}
-
-/// Closes a handle, on its own or with its port.
-pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    closed: Closed,
-) {
-    close_into(inner, closed, &mut deliver(inner));
-}
-
-fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    closed: Closed,
-    sink: Sink<'_, K, T>,
-) {
-    let mut first = false;
-    let mut afters = Vec::new();
-    for side in [Side::In, Side::Out] {
-        let mut direction = inner.side(side);
-        if direction.closed == Closed::No {
-            direction.closed = closed;
-            first = true;
-        }
-        afters.push(cancel_into(inner, direction, |_| true, sink).1);
-    }
-    if first && closed == Closed::Handle {
-        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
-        let _ = inner.shut(Shutdown::Both);
-    }
-    for mut after in afters {
-        // It is closed: nothing to flush, and nothing more to end.
-        (after.drained, after.ended) = (false, false);
-        let _none = after.act_into(inner, sink);
-    }
-}
-
-/// No more sends: shuts writing down behind those that were started.
-pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-) -> io::Result<()> {
-    let mut direction = inner.side(Side::Out);
-    match direction.closed {
-        Closed::Handle => return Err(error::handle_closed()),
-        Closed::Port => return Err(error::port_closed()),
-        Closed::No => {}
-    }
-    if std::mem::replace(&mut direction.finishing, true) || direction.active.is_some() {
-        return Ok(());
-    }
-    drop(direction);
-    inner.shut(Shutdown::Write)?;
-    inner.side(Side::In).flushed = true;
-    Ok(())
-}
-
-/// For a graceful end that was just started: it is the last in its direction, those before it are cancelled, and its deadline is
-/// noted. False if it is over already.
-pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
-    inner: &Arc<Inner<K, T>>,
-    sequence: u64,
-    deadline: Option<TimerKey>,
-) -> bool {
-    let mut direction = inner.side(Side::In);
-    let mut pending = false;
-    direction.each(|header| pending |= header.sequence == sequence);
-    if !pending {
-        return false;
-    }
-    direction.finishing = true;
-    direction.deadline = deadline;
-    cancel(inner, direction, |header| header.sequence < sequence);
-    true
-}
-
-/// For a graceful end: everything queued leaves, then writing is shut down; then, or at once if nothing is queued, the end is told.
-pub(crate) fn flush<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
-    let mut direction = inner.side(Side::Out);
-    direction.finishing = true;
-    let drained = direction.active.is_none() && direction.closed == Closed::No;
-    drop(direction);
-    After { drained, ..After::default() }.act(inner);
 }

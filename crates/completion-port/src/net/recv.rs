@@ -76,12 +76,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
     }
 
-    /// Starts an operation, and takes it out of its box again if it is refused.
+    /// Starts an operation; gives it back if it is refused.
     pub(super) fn launch(
         &self,
         op: Operation<K, T>,
-    ) -> Result<OpId, (std::io::Error, Operation<K, T>)> {
-        self.start(Box::new(op)).map_err(|(error, op)| (error, *op))
+    ) -> Result<OpId, (std::io::Error, Box<Operation<K, T>>)> {
+        self.start(Box::new(op))
     }
 }
 
@@ -89,6 +89,6 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 pub(super) fn one<T>(context: Context<T>) -> T {
     match context {
         Context::One(context) => context,
-        Context::Each { mut maker, next } => next.unwrap_or_else(|| maker()),
+        Context::Each { mut maker, next } => next.unwrap_or_else(&mut maker),
     }
 }

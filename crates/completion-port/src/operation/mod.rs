@@ -133,6 +133,10 @@ const STARVED: u32 = 1 << 1;
 const RESTING: u32 = 1 << 2;
 /// Its deadline has passed.
 const EXPIRED: u32 = 1 << 3;
+/// It has waited for a buffer, and one was free when it was started again.
+const REVIVED: u32 = 1 << 4;
+/// The maker of its contexts has failed: it cannot go on.
+const BARREN: u32 = 1 << 5;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 #[repr(C, align(16))]
@@ -197,6 +201,23 @@ impl Header {
 
     pub(crate) fn starve(&self) {
         self.raise(STARVED);
+    }
+
+    pub(crate) fn revive(&self) {
+        self.raise(REVIVED);
+    }
+
+    /// Whether it was revived since this was last asked.
+    pub(crate) fn was_revived(&self) -> bool {
+        self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
+    }
+
+    pub(crate) fn make_barren(&self) {
+        self.raise(BARREN | CANCELLED);
+    }
+
+    pub(crate) fn barren(&self) -> bool {
+        self.has(BARREN)
     }
 
     pub(crate) fn starved(&self) -> bool {

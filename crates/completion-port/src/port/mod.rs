@@ -82,7 +82,6 @@ pub struct CompletionPort<K: Send + Sync + 'static, T: Send + 'static> {
 
 impl CompletionPort<(), ()> {
     /// Options for a new port, of whatever key and context.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

@@ -36,6 +36,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     handles: Mutex<Slab<Weak<Inner<K, T>>>>,
     /// Receives that wait for a buffer, the oldest first.
     starved: Mutex<VecDeque<Starved<K, T>>>,
+    /// Of those that have waited, how many are with the driver again.
+    revived: AtomicUsize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,6 +67,7 @@ impl<K, T> Shared<K, T> {
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Slab::new()),
             starved: Mutex::new(VecDeque::new()),
+            revived: AtomicUsize::new(0),
         }
     }
 
@@ -95,15 +98,32 @@ impl<K, T> Shared<K, T> {
         }
     }
 
-    /// A receive waits for a buffer from now on.
-    pub(crate) fn starve(&self, starved: Starved<K, T>) {
-        self.pool.count_wait();
-        lock(&self.starved).push_back(starved);
-        self.pool.wait_for_return();
+    /// A receive waits for a buffer from now on; one that was revived in vain keeps its place.
+    pub(crate) fn starve(&self, receive: Starved<K, T>, again: bool) {
+        {
+            let mut starved = lock(&self.starved);
+            if again {
+                starved.push_front(receive);
+            } else {
+                self.pool.count_wait();
+                starved.push_back(receive);
+            }
+            self.pool.set_starving(true);
+        }
         // A buffer may have come back before anybody was told to say so.
-        if self.pool.could_serve() {
+        if self.pool.available() > 0 {
             self.rouse_if(self.scheduler.rouse());
         }
+    }
+
+    /// A starved receive goes to the driver; it may take one of the buffers that are there.
+    pub(crate) fn reviving_one(&self) {
+        self.revived.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// ... and has taken one, or not.
+    pub(crate) fn revived_one(&self) {
+        self.revived.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A receive that was starved is cancelled. False if it is being started again at this moment.
@@ -116,10 +136,15 @@ impl<K, T> Shared<K, T> {
         gone.is_some()
     }
 
-    /// The first receive that waits for a buffer, if there is one and it could have it.
+    /// The first receive that waits for a buffer, if there is one left for it. Every starved receive has something to read, so those
+    /// that were revived come back soon, and this is asked again then.
     pub(super) fn next_starved(&self) -> Option<Starved<K, T>> {
         let mut starved = lock(&self.starved);
-        if starved.is_empty() || !self.pool.could_serve() {
+        if starved.is_empty() {
+            self.pool.set_starving(false);
+            return None;
+        }
+        if self.revived.load(Ordering::Relaxed) >= self.pool.available() {
             return None;
         }
         starved.pop_front()

@@ -1,6 +1,7 @@
 //! Sockets, and how operations name them.
 
 use std::{
+    mem,
     net::TcpStream,
     os::fd::{AsRawFd, OwnedFd, RawFd},
 };
@@ -29,6 +30,48 @@ impl Socket {
             Socket::Os(fd) => Some(fd.into()),
             #[cfg(feature = "simulated")]
             Socket::Simulated(_) => None,
+        }
+    }
+
+    /// Whether the connection is gone: reset, or finished by both sides. False where the system cannot tell.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn torn_down(&self) -> bool {
+        /// `TCP_CLOSE` of the kernel's tcp_states.h.
+        const CLOSED: u8 = 7;
+        let Some(fd) = self.os() else { return false };
+        // SAFETY: numbers only, for which zeros are valid.
+        let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes to `info`.
+        let result = unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &mut len,
+            )
+        };
+        result == 0 && info.tcpi_state == CLOSED
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn torn_down(&self) -> bool {
+        false
+    }
+
+    /// Ends an attempt to connect: to "connect" to no address does that (connect(2)).
+    pub(crate) fn stop_connecting(&self) {
+        let Some(fd) = self.os() else { return };
+        // SAFETY: zeros are a valid address of no family.
+        let nowhere: libc::sockaddr = unsafe { mem::zeroed() };
+        // SAFETY: an open descriptor and a valid address; should it fail, the attempt goes on, which is no worse.
+        unsafe {
+            libc::connect(
+                fd.as_raw_fd(),
+                &raw const nowhere,
+                size_of_val(&nowhere) as libc::socklen_t,
+            );
         }
     }
 
@@ -78,7 +121,7 @@ impl Gather {
             })
             .collect();
         // SAFETY: a message header of zeros is valid: no name, no pieces, no control data.
-        let message = unsafe { std::mem::zeroed() };
+        let message = unsafe { mem::zeroed() };
         Self { buffers, pieces, first: 0, message }
     }
 

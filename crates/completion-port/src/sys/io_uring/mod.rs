@@ -204,8 +204,8 @@ impl IoUring {
                 // SAFETY: a descriptor that the kernel has just made for us, owned from the moment it is read.
                 Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
             }
-            // SAFETY: only one-shot requests get here (accepts of many are above, or failed): the operation is ours.
             (OpKind::RecvLent | OpKind::End, result) => {
+                // SAFETY: one-shot requests only (an accept of many is above): the operation is ours.
                 match unsafe { self.judge_lent(op, result, taken) } {
                     Judged::Over(result) => result,
                     Judged::Again => return self.again(op),
@@ -344,10 +344,13 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
         Ok(_) if work.step == step::CONNECTING => {
             // SAFETY: open while the operation holds its handle.
             let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
-            let socket = SockRef::from(&fd);
-            match socket.take_error() {
-                Ok(Some(e)) | Err(e) => Judged::Over(Err(e)),
-                Ok(None) => Judged::Over(socket.peer_addr().map(|_| Output::Bytes(0))),
+            // The outcome of the attempt that is under way, and not a new one.
+            let Detail::Connect(address) = &work.detail else {
+                return Judged::Over(Err(error::wrong_kind()));
+            };
+            match SockRef::from(&fd).connect(address) {
+                Err(e) if e.raw_os_error() != Some(libc::EISCONN) => Judged::Over(Err(e)),
+                _ => Judged::Over(Ok(Output::Bytes(0))),
             }
         }
         result => Judged::Over(result.map(Output::Bytes)),

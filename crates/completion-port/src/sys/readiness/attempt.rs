@@ -93,7 +93,13 @@ unsafe fn receive(header: &Header) -> Attempt {
 }
 
 unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
-    let Some(mut buffer) = pool.lend() else { return Attempt::Done(Ok(Output::Starved), false) };
+    let Some(mut buffer) = pool.lend() else {
+        // It waits for a buffer only if it has something to put there.
+        let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
+        // SAFETY: room for the one byte that is asked for.
+        let peeked = unsafe { libc::recv(header.target.fd, (&raw mut byte).cast(), 1, flags) };
+        return Attempt::Done(moved(peeked).map(|_| Output::Starved), false);
+    };
     let (to, room) = buffer.spare_parts();
     // SAFETY: as in `receive`.
     let result = unsafe {
@@ -133,23 +139,18 @@ unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
     let work = unsafe { header.work() };
     let socket = SockRef::from(&fd);
     let started = work.step > 0;
-    let result = if started {
-        // An edge can be older than the connect: connected is who has a peer.
-        match socket.take_error() {
-            Ok(None) => socket.peer_addr().map(drop),
-            Ok(Some(e)) | Err(e) => Err(e),
-        }
-    } else {
-        let Detail::Connect(address) = &work.detail else {
-            return Attempt::Done(Err(crate::error::wrong_kind()), false);
-        };
-        work.step = 1;
-        socket.connect(address)
+    let Detail::Connect(address) = &work.detail else {
+        return Attempt::Done(Err(crate::error::wrong_kind()), false);
     };
+    work.step = 1;
+    // The second call tells how the first went, and makes the socket fit for another try. (SO_ERROR would leave it half way.)
+    let result = socket.connect(address);
     match result {
         Ok(()) => Attempt::Done(Ok(Output::Bytes(0)), false),
-        Err(e) if !started && e.raw_os_error() == Some(libc::EINPROGRESS) => Attempt::WouldBlock,
-        Err(e) if started && e.kind() == io::ErrorKind::NotConnected => Attempt::WouldBlock,
-        Err(e) => Attempt::Done(Err(e), false),
+        Err(e) => match e.raw_os_error() {
+            Some(libc::EINPROGRESS | libc::EALREADY) => Attempt::WouldBlock,
+            Some(libc::EISCONN) if started => Attempt::Done(Ok(Output::Bytes(0)), false),
+            _ => Attempt::Done(Err(e), false),
+        },
     }
 }

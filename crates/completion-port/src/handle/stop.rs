@@ -1,0 +1,169 @@
+//! How operations are brought to an end before they are done: cancelled, closed, expired; and how a graceful end goes about it.
+
+use std::{
+    io,
+    net::Shutdown,
+    sync::{Arc, MutexGuard},
+};
+
+use super::{
+    Closed, Direction, Inner,
+    settle::{After, Sink, conclude, deliver, pump},
+};
+use crate::{
+    error,
+    operation::{Header, Queue, Side},
+    schedule::timers::TimerKey,
+    sys::Event,
+};
+
+/// Cancels those operations of a direction that `which` names, and tells how many it was the first to cancel.
+pub(super) fn cancel<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    direction: MutexGuard<'_, Direction>,
+    which: impl Fn(&Header) -> bool,
+) -> usize {
+    let sink = &mut deliver(inner);
+    let (found, after) = cancel_into(inner, direction, which, sink);
+    after.act(inner);
+    found
+}
+
+pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    mut direction: MutexGuard<'_, Direction>,
+    which: impl Fn(&Header) -> bool,
+    sink: Sink<'_, K, T>,
+) -> (usize, After) {
+    let mut found = 0;
+    let mut after = After::default();
+    // Those that wait their turn end here and now, in their order, before anything of theirs can start.
+    let mut queue = std::mem::replace(&mut direction.queue, Queue::new());
+    while let Some(op) = queue.pop() {
+        // SAFETY: just taken from the queue, so it is ours.
+        let header = unsafe { op.as_ref() };
+        if which(header) {
+            found += usize::from(header.cancel());
+            let active = direction.active;
+            let event = Event::last(op, Err(error::cancelled()));
+            // A cancelled operation is always over with this.
+            let _over = conclude(inner, &mut direction, event, &mut after, sink);
+            direction.active = active;
+        } else {
+            direction.queue.push(op);
+        }
+    }
+    let Some(op) = direction.active else { return (found, after) };
+    // SAFETY: it exists while it is named as active; only constants and atomics are used.
+    let header = unsafe { op.as_ref() };
+    if !which(header) || !header.cancel() {
+        return (found, after);
+    }
+    found += 1;
+    let event = if header.starved() {
+        // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
+        inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
+    } else if header.resting() {
+        Some(Event::last(op, Err(error::cancelled())))
+    } else {
+        // SAFETY: active, so its last event has not been settled.
+        unsafe { inner.port.driver.cancel(op) }
+    };
+    if event.is_some() {
+        after = after.and(pump(inner, direction, event, sink));
+    }
+    (found, after)
+}
+
+/// A graceful end whose deadline has passed.
+pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    sequence: u64,
+) {
+    let direction = inner.side(Side::In);
+    direction.each(|header| {
+        if header.sequence == sequence {
+            header.mark_expired();
+        }
+    });
+    cancel(inner, direction, |header| header.sequence == sequence);
+}
+
+/// Closes a handle, on its own or with its port.
+pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    closed: Closed,
+) {
+    close_into(inner, closed, &mut deliver(inner));
+}
+
+pub(super) fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    closed: Closed,
+    sink: Sink<'_, K, T>,
+) {
+    let mut first = false;
+    let mut afters = Vec::new();
+    for side in [Side::In, Side::Out] {
+        let mut direction = inner.side(side);
+        if direction.closed == Closed::No {
+            direction.closed = closed;
+            first = true;
+        }
+        afters.push(cancel_into(inner, direction, |_| true, sink).1);
+    }
+    if first && closed == Closed::Handle {
+        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
+        let _ = inner.shut(Shutdown::Both);
+    }
+    for after in afters {
+        after.of_closed();
+    }
+}
+
+/// No more sends: shuts writing down behind those that were started.
+pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+) -> io::Result<()> {
+    let mut direction = inner.side(Side::Out);
+    match direction.closed {
+        Closed::Handle => return Err(error::handle_closed()),
+        Closed::Port => return Err(error::port_closed()),
+        Closed::No => {}
+    }
+    if std::mem::replace(&mut direction.finishing, true) || direction.active.is_some() {
+        return Ok(());
+    }
+    drop(direction);
+    inner.shut(Shutdown::Write)?;
+    inner.side(Side::In).flushed = true;
+    Ok(())
+}
+
+/// For a graceful end that was just started: it is the last in its direction, those before it are cancelled, and its deadline is
+/// noted. False if it is over already.
+pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    sequence: u64,
+    deadline: Option<TimerKey>,
+) -> bool {
+    let mut direction = inner.side(Side::In);
+    let mut pending = false;
+    direction.each(|header| pending |= header.sequence == sequence);
+    if !pending {
+        return false;
+    }
+    direction.finishing = true;
+    direction.deadline = deadline;
+    cancel(inner, direction, |header| header.sequence < sequence);
+    true
+}
+
+/// For a graceful end: everything queued leaves, then writing is shut down; then, or at once if nothing is queued, the end is told.
+pub(crate) fn flush<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
+    let mut direction = inner.side(Side::Out);
+    direction.finishing = true;
+    let drained = direction.active.is_none() && direction.closed == Closed::No;
+    drop(direction);
+    After::drained(drained).act(inner);
+}
