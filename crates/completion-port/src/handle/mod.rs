@@ -378,7 +378,7 @@ pub(crate) use self::{
     stop::{flush, stop_reading},
 };
 
-/// The context of a continuing operation is made ahead, where no lock is held.
+/// Makes the next context of a continuing operation, if it is not there. The user's code: no lock is held.
 pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn std::any::Any + Send>> {
     if let Context::Each { maker, next: next @ None } = context {
         *next = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(maker))?);

@@ -13,10 +13,7 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{
-    Closed, Direction, Handle, Inner, Starved, prepare,
-    stop::{cancel_into, close_into},
-};
+use super::{Closed, Direction, Handle, Inner, Starved, prepare, stop::close_into};
 use crate::{
     Buffer, error,
     operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
@@ -130,25 +127,8 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     // port's driver was given operations of these K and T only. The clone keeps the handle beyond the operation.
     let inner = unsafe { op.as_ref() }.handle.0.clone();
     // SAFETY: as above.
-    let (side, sequence, barren) = unsafe {
-        let header = &op.as_ref().header;
-        (header.kind.side(), header.sequence, header.barren())
-    };
-    // SAFETY: as above: the context is the settler's.
-    let prepared = if barren { Ok(()) } else { prepare(unsafe { &mut (*op.as_ptr()).context }) };
-    if prepared.is_err() {
-        // Its end, which is asked for here unless it has come, brings no packet.
-        if event.more {
-            let (_, stopped) =
-                cancel_into(&inner, inner.side(side), |header| header.sequence == sequence, sink);
-            let _none = stopped.act_into(&inner, sink);
-        }
-        // SAFETY: as above.
-        unsafe { op.as_ref() }.header.make_barren();
-    }
-    let after = pump(&inner, inner.side(side), Some(event), sink);
-    let panic = after.act_into(&inner, sink);
-    prepared.err().or(panic)
+    let direction = inner.side(unsafe { op.as_ref() }.header.kind.side());
+    pump(&inner, direction, Some(event), sink).act_into(&inner, sink)
 }
 
 /// Settles the active operation's event, if there is one, and goes on until the direction has one with the driver or none left.
@@ -162,24 +142,20 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
     loop {
         if let Some(event_now) = event.take() {
             let op = event_now.op;
+            // SAFETY: its event is being settled here, so it exists, and its context is ours.
+            let (header, context) =
+                unsafe { (op.as_ref(), &mut (*op.cast::<Operation<K, T>>().as_ptr()).context) };
+            if header.kind == OpKind::AcceptEach {
+                // The user's code: without the lock. A cancel that comes meanwhile finds the operation with no driver, and marks it.
+                drop(direction);
+                let prepared = prepare(context);
+                after.panic = after.panic.or(prepared.err());
+                direction = inner.side(Side::In);
+            }
             match conclude(inner, &mut direction, event_now, &mut after, sink) {
                 Verdict::Over => {}
                 Verdict::Pending => return after,
                 Verdict::Again => {
-                    // SAFETY: settled and to be started again, so it is ours.
-                    let header = unsafe { op.as_ref() };
-                    if header.kind == OpKind::AcceptEach && !header.barren() {
-                        drop(direction);
-                        // SAFETY: as above; a cancel that finds it active meanwhile only marks it.
-                        let prepared = prepare(unsafe {
-                            &mut (*op.cast::<Operation<K, T>>().as_ptr()).context
-                        });
-                        if let Err(panic) = prepared {
-                            after.panic = after.panic.or(Some(panic));
-                            header.make_barren();
-                        }
-                        direction = inner.side(Side::In);
-                    }
                     // SAFETY: ours, complete, and in no list; the handle it holds keeps the socket open.
                     event = unsafe {
                         if header.cancelled() {

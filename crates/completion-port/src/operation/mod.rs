@@ -135,8 +135,6 @@ const RESTING: u32 = 1 << 2;
 const EXPIRED: u32 = 1 << 3;
 /// It has waited for a buffer, and one was free when it was started again.
 const REVIVED: u32 = 1 << 4;
-/// The maker of its contexts has failed: it cannot go on.
-const BARREN: u32 = 1 << 5;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 #[repr(C, align(16))]
@@ -212,14 +210,6 @@ impl Header {
         self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
     }
 
-    pub(crate) fn make_barren(&self) {
-        self.raise(BARREN | CANCELLED);
-    }
-
-    pub(crate) fn barren(&self) -> bool {
-        self.has(BARREN)
-    }
-
     pub(crate) fn starved(&self) -> bool {
         self.has(STARVED)
     }
@@ -276,7 +266,7 @@ impl Header {
 /// Where the context of a completion comes from.
 pub(crate) enum Context<T> {
     One(T),
-    /// A continuing operation makes one for each packet. The next is made ahead, where no lock is held: `maker` is the user's code.
+    /// A continuing operation makes one for each packet, where no lock is held: `maker` is the user's code.
     Each {
         maker: Box<dyn FnMut() -> T + Send>,
         next: Option<T>,

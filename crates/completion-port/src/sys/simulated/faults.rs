@@ -25,20 +25,38 @@ pub struct Faults {
     pub uncancellable: u8,
     /// A lent receive finds no buffer, though the pool has some.
     pub starve: u8,
+    /// The system's queue is full: an operation gets there only when somebody waits, and cannot end before.
+    pub full: u8,
 }
 
 impl Faults {
     /// Nothing goes wrong.
     #[must_use]
     pub const fn none() -> Self {
-        Self { short: 0, late: 0, at_once: 0, spurious_cancel: 0, uncancellable: 0, starve: 0 }
+        Self {
+            short: 0,
+            late: 0,
+            at_once: 0,
+            spurious_cancel: 0,
+            uncancellable: 0,
+            starve: 0,
+            full: 0,
+        }
     }
 }
 
 impl Default for Faults {
     /// A bad day.
     fn default() -> Self {
-        Self { short: 30, late: 40, at_once: 30, spurious_cancel: 5, uncancellable: 3, starve: 10 }
+        Self {
+            short: 30,
+            late: 40,
+            at_once: 30,
+            spurious_cancel: 5,
+            uncancellable: 3,
+            starve: 10,
+            full: 10,
+        }
     }
 }
 
@@ -48,6 +66,8 @@ pub(super) enum Fate {
     Ordinary,
     Spurious,
     Uncancellable,
+    /// It is not with the system yet: its queue was full.
+    Queued,
 }
 
 /// The faults with their dice.
@@ -98,10 +118,12 @@ impl Dice {
             Fate::Spurious
         } else if self.strike(self.faults.uncancellable) {
             Fate::Uncancellable
+        } else if self.strike(self.faults.full) {
+            Fate::Queued
         } else {
             Fate::Ordinary
         };
-        (self.delay(), fate, self.strike(self.faults.at_once))
+        (self.delay(), fate, fate != Fate::Queued && self.strike(self.faults.at_once))
     }
 
     /// For a cancel: how long it takes, and whether it may take effect at once.

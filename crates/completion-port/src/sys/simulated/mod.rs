@@ -115,6 +115,8 @@ impl Simulated {
         let result = if fate == Fate::Spurious && due <= now {
             // As io_uring does when the submitting thread exits.
             Some(Err(error::cancelled()))
+        } else if fate == Fate::Queued {
+            return None;
         } else if due <= now {
             // SAFETY: pending, so the driver's.
             unsafe { self.attempt(state, op) }
@@ -179,6 +181,10 @@ impl Driver for Simulated {
 
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut state = self.world.state();
+        // There is room in the system's queue now.
+        for pending in state.pending.iter_mut().filter(|pending| pending.fate == Fate::Queued) {
+            pending.fate = Fate::Ordinary;
+        }
         let deadline = timeout.map(|timeout| state.now.saturating_add(timeout));
         loop {
             // In an order of the seed's choice, and not always all that could end.

@@ -1,0 +1,148 @@
+# shellcheck shell=bash
+# What the scripts of this folder share: where things are, starting and stopping the server under test, and cleaning
+# up. Sourced, never run:
+#
+#     . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+#
+# Afterwards the current folder is the root of the repository, and on exit every process that was started with
+# start_server is ended and WORK, a temporary folder, is removed.
+#
+# Read from the environment:
+#   CARGO_TARGET_DIR  as cargo does; default target/
+#   CPORT             the command under test; default: built here, release
+#   TOOLS             where downloaded tools are kept; default .tools/, which git ignores
+#   CI_NOTES          a file to which what was left out is added, for a summary; default none
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+case $TARGET in /*) ;; *) TARGET=$ROOT/$TARGET ;; esac
+TOOLS=${TOOLS:-$ROOT/.tools}
+RELEASE=$TARGET/release
+CPORT=${CPORT:-$RELEASE/cport}
+WORK=$(mktemp -d)
+SERVERS=()
+
+# Every driver of this platform, best first: the rungs of io_uring's ladder, and readiness.
+# shellcheck disable=SC2034 # for those who source this
+DRIVERS=(io_uring:buffer-ring io_uring:coop io_uring:basic readiness)
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# note TEXT: something was left out, which a reader of the summary must know.
+note() {
+  say "$*"
+  say "$*" >>"${CI_NOTES:-/dev/null}"
+}
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+cleanup() {
+  local status=$? pid
+  for pid in "${SERVERS[@]}"; do
+    kill -KILL "$pid" 2>/dev/null || true
+  done
+  rm -rf "$WORK"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Builds the command and the programs of the harness, optimised. Quick if they are built.
+build_programs() {
+  cargo build --quiet --release --locked --workspace --bins
+}
+
+# wait_until SECONDS COMMAND...: asks again and again until the command succeeds.
+wait_until() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.05
+  done
+}
+
+# start_server DRIVER [ARGUMENT]...: starts `cport serve` on a free port with that driver and waits until it listens.
+# DRIVER may be `auto`. Sets SERVER_PID, SERVER_ADDRESS, SERVER_PORT, SERVER_LINE (its first line), SERVER_OUT and
+# SERVER_ERR (files). A server that has another driver than it was told to is an error.
+start_server() {
+  local driver=$1
+  shift
+  SERVER_OUT=$WORK/server.$RANDOM.out
+  SERVER_ERR=${SERVER_OUT%.out}.err
+  : >"$SERVER_OUT"
+  local environment=()
+  [[ $driver == auto ]] || environment=("COMPLETION_PORT_DRIVER=$driver")
+  env "${environment[@]}" "${SERVER_WRAPPER[@]}" "$CPORT" serve --listen 127.0.0.1:0 "$@" \
+    >"$SERVER_OUT" 2>"$SERVER_ERR" </dev/null &
+  SERVER_PID=$!
+  SERVERS+=("$SERVER_PID")
+  if ! wait_until 20 server_settled || ! server_listens; then
+    show_server
+    die "the server does not start with driver $driver"
+  fi
+  SERVER_LINE=$(head -n 1 "$SERVER_OUT")
+  SERVER_ADDRESS=$(sed -n '1s/^listening on \([^, ]*\).*/\1/p' "$SERVER_OUT")
+  # shellcheck disable=SC2034 # for those who source this
+  SERVER_PORT=${SERVER_ADDRESS##*:}
+  case "$driver $SERVER_LINE" in
+  "auto "* | *" "*"driver $driver"*) ;;
+  *) die "asked for driver $driver, the server says: $SERVER_LINE" ;;
+  esac
+}
+# A command that start_server puts before the server, such as deny-io-uring.
+SERVER_WRAPPER=()
+
+server_listens() { grep -q '^listening on ' "$SERVER_OUT"; }
+
+server_runs() { kill -0 "$SERVER_PID" 2>/dev/null; }
+
+server_settled() { server_listens || ! server_runs; }
+
+show_server() {
+  printf -- '-- the server wrote:\n' >&2
+  tail -n 40 "$SERVER_OUT" "$SERVER_ERR" >&2 || true
+  printf -- '--\n' >&2
+}
+
+# stop_server: SIGTERM to the server; it must end by itself, with exit code 0.
+stop_server() {
+  local status=0
+  kill -TERM "$SERVER_PID"
+  if ! wait_until 30 server_ended; then
+    show_server
+    die "the server does not end after SIGTERM"
+  fi
+  wait "$SERVER_PID" || status=$?
+  SERVERS=()
+  if ((status != 0)); then
+    show_server
+    die "the server ended with exit code $status"
+  fi
+}
+
+# A child that has ended may stay as a zombie until it is waited for.
+server_ended() {
+  ! server_runs || [[ $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$SERVER_PID/status" 2>/dev/null) != [A-Y]* ]]
+}
+
+# available DRIVER: whether this machine has it, by the word of `cport doctor`. Says so if not.
+available() {
+  local reason status=0
+  reason=$("$CPORT" doctor --json | python3 "$ROOT/ci/doctor_says.py" "$1") || status=$?
+  case $status in
+  0) return 0 ;;
+  1) note "SKIPPED: driver $1 is not to be had here: $reason" && return 1 ;;
+  *) die "cport doctor --json: $reason" ;;
+  esac
+}
+
+# figure NAME LINE: the value of NAME= in a line of figures.
+figure() { sed -n "s/.*\\b$1=\\([0-9]*\\).*/\\1/p" <<<"$2"; }

@@ -1,0 +1,98 @@
+//! The programs of the notes, and the chat, talked to by real clients.
+
+#[path = "../examples/chat.rs"]
+mod chat;
+#[path = "../examples/echo_client.rs"]
+mod echo_client;
+#[path = "../examples/iocp_echo_server.rs"]
+mod iocp_echo_server;
+mod util;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+};
+
+/// A server on a free port. It serves until the test process ends.
+fn start(serve: fn(TcpListener) -> std::io::Result<()>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || serve(listener));
+    address
+}
+
+#[test]
+fn the_notes_client_talks_to_the_notes_server() {
+    let server = TcpStream::connect(start(iocp_echo_server::serve)).expect("connected");
+    let mut output = Vec::new();
+    echo_client::talk(server, &b"hello\nsecond line\nQ\nnot sent\n"[..], &mut output)
+        .expect("no error");
+    let prompt = "Input message(Q to Quit): ";
+    let expected = format!(
+        "{prompt}Message from server: hello\n{prompt}Message from server: second line\n{prompt}"
+    );
+    assert_eq!(String::from_utf8_lossy(&output), expected);
+}
+
+struct Chatter(BufReader<TcpStream>);
+
+impl Chatter {
+    fn enter(address: SocketAddr) -> Self {
+        Self(BufReader::new(util::patient(TcpStream::connect(address).expect("connected"))))
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.0.get_mut(), "{line}").expect("said");
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("heard");
+        line.trim_end().to_owned()
+    }
+
+    fn name(&self) -> SocketAddr {
+        self.0.get_ref().local_addr().expect("bound")
+    }
+}
+
+#[test]
+fn chatters_hear_each_other_in_their_room() {
+    let address = start(chat::serve);
+    let mut ann = Chatter::enter(address);
+    ann.say("/who");
+    assert_eq!(ann.hear(), "* 1 in lobby");
+    let mut bob = Chatter::enter(address);
+    assert_eq!(ann.hear(), format!("* {} has come", bob.name()));
+    bob.say("hello");
+    assert_eq!(ann.hear(), format!("{}: hello", bob.name()));
+    ann.say("/join den");
+    assert_eq!(bob.hear(), format!("* {} has gone to den", ann.name()));
+    ann.say("/who");
+    assert_eq!(ann.hear(), "* 1 in den");
+    bob.say("/join den");
+    assert_eq!(ann.hear(), format!("* {} has come", bob.name()));
+    drop(bob);
+    assert!(ann.hear().ends_with("has gone"));
+}
+
+/// A reader that does not read is dropped when too much waits for it; the others hear everything.
+#[test]
+fn a_slow_reader_is_dropped() {
+    let address = start(chat::serve);
+    let slow = Chatter::enter(address);
+    let mut teller = Chatter::enter(address);
+    let line = "x".repeat(3000);
+    let gone = format!("* {} has gone", slow.name());
+    teller.say("/who");
+    while teller.hear() != gone {
+        // The socket's buffers are filled first, then the queue of the handle: some megabytes.
+        for _ in 0..64 {
+            teller.say(&line);
+        }
+        teller.say("/who");
+    }
+    teller.say("/who");
+    while teller.hear() != "* 1 in lobby" {}
+}

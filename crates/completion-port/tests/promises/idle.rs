@@ -1,0 +1,76 @@
+//! Promise 8: idle is free.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
+
+use completion_port::{Buffer, DriverKind, OpKind};
+
+use crate::util::{child::alone, get, open, pair, proc::when_asleep, until};
+
+crate::on_each_driver!(nobody_moves_when_nothing_happens, an_idle_connection_pins_no_buffer);
+
+/// How long nothing must happen.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// Four threads in `get`, idle connections of both kinds, a listener: no thread of the process runs or is switched to. In a process
+/// of its own, so that no other test's threads are seen.
+fn nobody_moves_when_nothing_happens(driver: DriverKind) {
+    alone(|| {
+        let port = open::<(), usize>(driver);
+        let (servers, mut clients): (Vec<_>, Vec<_>) = (0..20).map(|_| pair(&port, ())).unzip();
+        let listener = port
+            .associate(TcpListener::bind("127.0.0.1:0").expect("a free port"), ())
+            .expect("associated");
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            for _ in 0..4 {
+                s.spawn(|| {
+                    while let Ok(done) = port.get() {
+                        // Each connection has echoed once: what that leaves behind is idle too.
+                        if done.kind() == OpKind::RecvLent {
+                            done.handle.recv_lent(done.context).expect("started");
+                            done.handle.send(done.buffer, 0).expect("started");
+                        }
+                    }
+                });
+            }
+            listener.accept_each(|| 0).expect("started");
+            for (number, server) in servers.iter().enumerate() {
+                server.recv_lent(number).expect("started");
+                // Behind the first of its direction.
+                server.recv(Buffer::with_capacity(8), number).expect("started");
+            }
+            let (lent, owned) = clients.split_at_mut(10);
+            for client in lent {
+                client.write_all(b"once").expect("written");
+                client.read_exact(&mut [0; 4]).expect("echoed");
+            }
+            until("all wait", || port.snapshot().waiting_threads == 4);
+            let before = when_asleep();
+            assert!(before.len() >= 4, "{before:?}");
+            thread::sleep(WINDOW);
+            let after = crate::util::proc::other_threads();
+            assert_eq!(before, after, "a thread has run: {}", port.snapshot());
+            // And it is not dead.
+            owned[0].write_all(b"still").expect("written");
+            owned[0].read_exact(&mut [0; 5]).expect("echoed");
+        });
+    });
+}
+
+fn an_idle_connection_pins_no_buffer(driver: DriverKind) {
+    let port = open::<(), ()>(driver);
+    let (server, mut client) = pair(&port, ());
+    server.recv_lent(()).expect("started");
+    assert_eq!(port.snapshot().pool.lent, 0);
+    client.write_all(b"hello").expect("written");
+    let done = get(&port);
+    assert_eq!((&done.buffer[..], port.snapshot().pool.lent), (&b"hello"[..], 1));
+    drop(done);
+    server.recv_lent(()).expect("started");
+    assert_eq!(port.snapshot().pool.lent, 0);
+}

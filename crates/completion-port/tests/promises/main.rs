@@ -1,0 +1,50 @@
+//! The promises of the library (CONTRIBUTING tells them), each on every driver that this machine offers.
+//!
+//! A test is named by its promise, what it shows, and the driver: `order::receives_fill_in_call_order::readiness`. Where a driver cannot
+//! be had it is named, with the reason; `COMPLETION_PORT_DRIVER` forces one, and then only that one is tested. "S18" and the like cite
+//! the list of what Windows does.
+//!
+//! | promise | where |
+//! | --- | --- |
+//! | 1 any thread, any handle | [`any_thread`] |
+//! | 2 exactly one completion, the same refusals | [`one_packet`], [`races`], [`refusals`] |
+//! | 3 order | [`order`], [`posts`] |
+//! | 4 whole sends | [`whole_sends`] |
+//! | 5 the limit, 6 LIFO threads and FIFO packets, 7 nothing stranded | to come, with the scheduler that keeps them: `limit`, `lifo`, `stranded` |
+//! | 8 idle is free | [`idle`], [`timeouts`] |
+//! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`pool`] |
+//! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
+//!
+//! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
+//! [`broadcast`], [`batches`].
+
+#![cfg(target_os = "linux")]
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod accept;
+mod any_thread;
+mod associate;
+mod batches;
+mod broadcast;
+mod cancel;
+mod close;
+mod connect;
+mod descriptors;
+mod drivers;
+mod end;
+mod idle;
+mod one_packet;
+mod order;
+mod out_of_descriptors;
+mod panics;
+mod pool;
+mod posts;
+mod races;
+mod refusals;
+mod shutdown;
+mod streams;
+mod thread_exit;
+mod timeouts;
+mod whole_sends;

@@ -1,0 +1,189 @@
+//! What the integration tests have in common.
+//!
+//! - this file: connections, waits with a generous deadline, bytes whose place in a stream can be seen.
+//! - [`drivers`]: which drivers a promise is tested on. [`child`]: tests in a process of their own. [`proc`]: what the system says
+//!   about this process.
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+pub mod child;
+pub mod drivers;
+pub mod proc;
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{LazyLock, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use completion_port::{Completion, CompletionPort, DriverKind, GetError, Handle, error::Situation};
+use socket2::SockRef;
+
+/// How long a test waits for what must come. Long, because the machine may be busy; it passes only when something is lost.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port on this driver, whatever the environment says.
+pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
+    driver: DriverKind,
+) -> CompletionPort<K, T> {
+    CompletionPort::builder().driver(driver).build().expect("a probed driver can be had")
+}
+
+/// One for all connections of a process: a port of its own for each would use up the machine's.
+static LISTENER: LazyLock<Mutex<TcpListener>> =
+    LazyLock::new(|| Mutex::new(TcpListener::bind("127.0.0.1:0").expect("a free port")));
+
+/// A connection: the accepted end and the connecting end. The latter's calls fail rather than hang.
+pub fn connection() -> (TcpStream, TcpStream) {
+    let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner);
+    let client = dial(&listener);
+    loop {
+        let (server, peer) = listener.accept().expect("accepted");
+        // A test that panicked may have left one behind.
+        if client.local_addr().is_ok_and(|own| own == peer) {
+            return (server, client);
+        }
+    }
+}
+
+/// Connects to a listener; calls on the stream fail rather than hang.
+pub fn dial(listener: &TcpListener) -> TcpStream {
+    patient(TcpStream::connect(listener.local_addr().expect("bound")).expect("connected"))
+}
+
+pub fn patient(client: TcpStream) -> TcpStream {
+    client.set_read_timeout(Some(PATIENCE)).expect("an option");
+    client.set_write_timeout(Some(PATIENCE)).expect("an option");
+    client
+}
+
+/// A connection whose accepted end is associated, and the other end.
+pub fn pair<K: Send + Sync + 'static, T: Send + 'static>(
+    port: &CompletionPort<K, T>,
+    key: K,
+) -> (Handle<K, T>, TcpStream) {
+    let (server, client) = connection();
+    (port.associate(server, key).expect("associated"), client)
+}
+
+/// A packet. When none comes in good time, the panic shows what the port is about.
+#[track_caller]
+pub fn get<K: Send + Sync + 'static, T: Send + 'static>(
+    port: &CompletionPort<K, T>,
+) -> Completion<K, T> {
+    match port.get_timeout(PATIENCE) {
+        Ok(done) => done,
+        Err(e) => panic!("{e}; on {}: {}", port.driver(), port.snapshot()),
+    }
+}
+
+/// Exactly so many packets.
+#[track_caller]
+pub fn take<K: Send + Sync + 'static, T: Send + 'static>(
+    port: &CompletionPort<K, T>,
+    count: usize,
+) -> Vec<Completion<K, T>> {
+    let mut packets = Vec::with_capacity(count);
+    while packets.len() < count {
+        let missing = count - packets.len();
+        if let Err(e) = port.get_many(&mut packets, missing, Some(PATIENCE)) {
+            panic!("{missing} packets are missing: {e}; on {}: {}", port.driver(), port.snapshot());
+        }
+    }
+    packets
+}
+
+/// Nothing is pending and no packet is left: every operation had its packet, and none had two (S102).
+#[track_caller]
+pub fn assert_nothing_left<K: Send + Sync + 'static, T: Send + 'static>(
+    port: &CompletionPort<K, T>,
+) {
+    assert!(
+        matches!(port.get_timeout(Duration::ZERO), Err(GetError::TimedOut)),
+        "a packet that nobody is owed"
+    );
+    let snapshot = port.snapshot();
+    assert!(snapshot.in_flight.is_empty() && snapshot.packets == 0, "{snapshot}");
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(10);
+    while !so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+}
+
+/// Closes a connection with a reset.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+}
+
+/// Does something, a wait for packets say, while the peer reads so many bytes and compares them. (Who waits for bytes that a port is to
+/// send must not be the only one who could drive the port.)
+pub fn while_read<R>(client: &mut TcpStream, expected: &[u8], act: impl FnOnce() -> R) -> R {
+    thread::scope(|s| {
+        s.spawn(|| {
+            let mut read = vec![0; expected.len()];
+            client.read_exact(&mut read).expect("all of it");
+            assert_same(&read, expected, "what the peer reads");
+        });
+        act()
+    })
+}
+
+/// Which situation a result stands for, `None` for a success.
+#[track_caller]
+pub fn situation(result: &io::Result<usize>) -> Option<Situation> {
+    result
+        .as_ref()
+        .err()
+        .map(|e| Situation::of(e).unwrap_or_else(|| panic!("an error without a situation: {e:?}")))
+}
+
+/// A prime number of bytes without a short period.
+const PERIOD: usize = 65_537;
+
+static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..PERIOD).map(next).collect()
+});
+
+/// Bytes `from..from + len` of an endless stream: a byte that is lost, doubled or misplaced shows.
+pub fn pattern(from: usize, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = (from + bytes.len()) % PERIOD;
+        let piece = (PERIOD - at).min(len - bytes.len());
+        bytes.extend_from_slice(&PATTERN[at..at + piece]);
+    }
+    bytes
+}
+
+/// Says where two long byte strings part, instead of printing them.
+#[track_caller]
+pub fn assert_same(got: &[u8], expected: &[u8], what: &str) {
+    if got == expected {
+        return;
+    }
+    let at =
+        got.iter().zip(expected).position(|(a, b)| a != b).unwrap_or(got.len().min(expected.len()));
+    panic!("{what}: {} bytes for {}, and they part at byte {at}", got.len(), expected.len());
+}
+
+/// Writes where the test harness does not capture it: what a person should see of a run that passes.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,252 @@
+//! `cport serve`: the echo server of the notes.
+//!
+//! Worker threads take completions from the port ([`echo`]); the main thread waits for events: a signal ([`signals`]), an accept
+//! that cannot go on ([`accept`]), the last connection that leaves during a stop ([`stop`]). When nothing happens, nothing runs.
+
+mod accept;
+mod census;
+mod connection;
+mod echo;
+mod registry;
+mod report;
+mod signals;
+mod stop;
+mod tally;
+
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    num::NonZeroUsize,
+    sync::{
+        Arc, OnceLock,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use completion_port::CompletionPort;
+
+use self::{
+    accept::Listeners,
+    census::{Census, Guest},
+    connection::{Key, Mode},
+    echo::Echo,
+    registry::Registry,
+    stop::Stop,
+    tally::{Tally, Totals},
+};
+use crate::{
+    args::Serve,
+    error::{Failure, plain},
+    limits, output,
+};
+
+/// What `cport help serve` says below the options.
+pub const HELP: &str = "\
+The first line on standard output, once connections are accepted:
+  listening on 127.0.0.1:9190, driver NAME (REASON), N workers, limit N
+
+On SIGUSR1, one line with what holds now:
+  open=N accepted=N closed=N read=BYTES sent=BYTES errors=N port: ...
+
+On SIGTERM or SIGINT the server accepts no more, echoes what has arrived, tells each client the end of the stream, and exits with
+code 0 when the last connection is gone or the grace time is over. A second such signal exits at once, with code 1.
+
+The last line on standard output:
+  served: accepted=N closed=N read=BYTES sent=BYTES reset=N unsent=BYTES discarded=BYTES
+  accepted, closed  connections        read, sent  bytes received, and echoed
+  reset             connections that their client reset
+  unsent            bytes received whose echo failed; read = sent + unsent
+  discarded         bytes that came too late, after the end had begun";
+
+/// How long the port may wait for cancelled operations when it is closed. Everything has ended by then, or has been cut off.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// The server's port.
+type Port = CompletionPort<Key, Mode>;
+/// A handle at it.
+type Handle = completion_port::Handle<Key, Mode>;
+/// A packet from it.
+type Done = completion_port::Completion<Key, Mode>;
+
+/// What the main thread waits for.
+#[derive(Debug)]
+pub enum Event {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGUSR1.
+    Report,
+    /// A listener does not accept any more: for want of room, or because of an error.
+    AcceptEnded {
+        /// Its number.
+        listener: usize,
+        /// The error, if it is one.
+        why: Option<io::Error>,
+    },
+    /// A connection was accepted for which there is no room any more.
+    Unseated {
+        /// It.
+        stream: TcpStream,
+        /// It, in the count.
+        guest: Guest,
+    },
+    /// A connection has left, and the main thread had asked to know.
+    Room,
+    /// The last connection has left, and the main thread had asked to know.
+    Empty,
+    /// A worker cannot take completions any more.
+    Failed(io::Error),
+}
+
+/// What all threads of the server share.
+pub struct Server {
+    /// How many connections there are.
+    census: Arc<Census>,
+    /// Which they are.
+    registry: Registry<Handle>,
+    /// The counters of each worker, and behind them those of the main thread.
+    tallies: Box<[Tally]>,
+    /// Set when the server stops.
+    stop: OnceLock<Stop>,
+    /// Where the main thread hears of things.
+    events: Sender<Event>,
+    /// Print no first and no last line.
+    quiet: bool,
+}
+
+impl Server {
+    /// The stop that is under way, if there is one.
+    fn stopping(&self) -> Option<&Stop> {
+        self.stop.get()
+    }
+
+    /// Begins the stop. Only the first counts.
+    fn stop(&self, stop: Stop) {
+        let _ = self.stop.set(stop);
+    }
+
+    /// Tells the main thread. If it is gone, so is the server.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// What has been done so far.
+    fn totals(&self) -> Totals {
+        Totals::of(&self.tallies)
+    }
+}
+
+/// Serves until it is told to stop.
+pub fn run(options: &Serve) -> Result<(), Failure> {
+    limits::raise_descriptors();
+    let (events, inbox) = channel();
+    signals::forward(events.clone()).map_err(|error| {
+        Failure::runtime(format!("cannot listen for signals: {}", plain(&error)))
+    })?;
+    let sockets = accept::bind(options.addresses())?;
+    let port = open_port(options)?;
+    let workers = options
+        .workers
+        .or_else(|| thread::available_parallelism().ok())
+        .map_or(1, NonZeroUsize::get);
+    let server = Server {
+        census: Census::new(options.max_connections.map(NonZeroUsize::get), events.clone()),
+        registry: Registry::new(),
+        tallies: (0..=workers).map(|_| Tally::default()).collect(),
+        stop: OnceLock::new(),
+        events,
+        quiet: options.quiet,
+    };
+    let (tally, tallies) = match &server.tallies[..] {
+        [tallies @ .., tally] => (tally, tallies),
+        [] => return Err(Failure::runtime("there are no workers")),
+    };
+    thread::scope(|scope| {
+        // Whatever goes wrong below, the workers are released.
+        let _close = port.close_on_drop();
+        for (n, tally) in tallies.iter().enumerate() {
+            let echo = Echo { port: &port, server: &server, tally };
+            thread::Builder::new()
+                .name(format!("worker-{n}"))
+                .spawn_scoped(scope, move || echo.work())
+                .map_err(|error| {
+                    Failure::runtime(format!("cannot start worker {n}: {}", plain(&error)))
+                })?;
+        }
+        serve(Echo { port: &port, server: &server, tally }, sockets, options.grace, &inbox)
+    })?;
+    // All workers have ended, so the counts are exact.
+    report::served(&server);
+    Ok(())
+}
+
+/// Opens the port with the driver and the limit that were asked for.
+fn open_port(options: &Serve) -> Result<Port, Failure> {
+    let mut builder = CompletionPort::builder().limit(options.limit).drain(DRAIN);
+    if let Some(driver) = options.driver.0 {
+        builder = builder.driver(driver);
+    }
+    builder.build::<Key, Mode>().map_err(|error| {
+        let which =
+            options.driver.0.map_or(String::new(), |driver| format!(" with driver {driver}"));
+        Failure::runtime(format!(
+            "cannot open a completion port{which}: {}; `cport doctor` tells what works here",
+            plain(&error)
+        ))
+    })
+}
+
+/// The main thread: accepts, says so, and waits for events until one of them is to stop.
+fn serve(
+    echo: Echo<'_>,
+    sockets: Vec<TcpListener>,
+    grace: Duration,
+    inbox: &Receiver<Event>,
+) -> Result<(), Failure> {
+    let addresses: Vec<_> = sockets
+        .iter()
+        .map(|socket| socket.local_addr().map_or("?".into(), |address| address.to_string()))
+        .collect();
+    let mut listeners = Listeners::open(echo, sockets).map_err(|error| {
+        Failure::runtime(format!("cannot accept on {}: {}", addresses.join(" and "), plain(&error)))
+    })?;
+    if !echo.server.quiet {
+        let driver = echo.port.driver();
+        output::line(&format!(
+            "listening on {}, driver {} ({}), {} workers, limit {}",
+            addresses.join(" and "),
+            driver.kind(),
+            driver.reason(),
+            echo.server.tallies.len() - 1,
+            echo.port.concurrency()
+        ));
+    }
+    loop {
+        match next(inbox, listeners.next_try()) {
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Event::Report) => report::state(echo),
+            Ok(Event::AcceptEnded { listener, why }) => listeners.ended(listener, why),
+            Ok(Event::Unseated { stream, guest }) => listeners.unseated(stream, guest),
+            Ok(Event::Room) => listeners.room(),
+            Ok(Event::Empty) => {}
+            Ok(Event::Failed(error)) => {
+                return Err(Failure::runtime(format!(
+                    "the completion port failed: {}",
+                    plain(&error)
+                )));
+            }
+            Err(RecvTimeoutError::Timeout) => listeners.try_again(),
+        }
+    }
+    stop::run(echo, listeners, Stop::within(grace), inbox);
+    Ok(())
+}
+
+/// The next event. There is a timer only while an accept waits to be tried again.
+fn next(inbox: &Receiver<Event>, timer: Option<Instant>) -> Result<Event, RecvTimeoutError> {
+    match timer {
+        None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+    }
+}

@@ -1,0 +1,288 @@
+//! Starting the built command, and waiting for what it does.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
+
+/// How long anything may take before a test gives up. Nothing waits this long unless it is broken.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The command with these arguments.
+pub fn cport(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cport"));
+    command
+        .args(args)
+        .env_remove("COMPLETION_PORT_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs the command to its end.
+pub fn run(args: &[&str]) -> Output {
+    output(&mut cport(args))
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    output_of(command.spawn().expect("the command starts"))
+}
+
+/// Waits for the end of a command, and for what it says meanwhile.
+pub fn output_of(child: Child) -> Output {
+    let pid = Pid::from_child(&child);
+    let (sender, ended) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    match ended.recv_timeout(DEADLINE) {
+        Ok(output) => output.expect("its output can be read"),
+        Err(_) => {
+            // Nobody has waited for it yet, so the number is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("the command does not end");
+        }
+    }
+}
+
+/// Its two outputs and its exit code.
+pub fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Asserts that the command failed with `code` and one clear line that has each of `words` in it.
+pub fn assert_refused(output: &Output, code: i32, words: &[&str]) {
+    let (exit, stdout, stderr) = said(output);
+    assert_eq!(exit, Some(code), "{stdout}{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("cport: "), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+    }
+}
+
+/// A child that does not outlive the test.
+pub struct Killed(pub Child);
+
+impl Killed {
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(start.elapsed() < DEADLINE, "the command does not end");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running `cport serve`.
+pub struct Server {
+    child: Killed,
+    lines: Receiver<String>,
+    errors: Receiver<String>,
+    /// The first line that it said.
+    pub first: String,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// The numbers of a line of `key=value` words.
+pub type Numbers = BTreeMap<String, u64>;
+
+/// Picks the numbers out of a line.
+pub fn numbers(line: &str) -> Numbers {
+    line.split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .filter_map(|(key, value)| Some((key.to_string(), value.parse().ok()?)))
+        .collect()
+}
+
+/// The lines of a stream, read by a thread.
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
+impl Server {
+    /// Starts it on a free port.
+    pub fn start(args: &[&str]) -> Self {
+        let mut all = vec!["serve", "127.0.0.1:0"];
+        all.extend(args);
+        Self::spawn(&mut cport(&all))
+    }
+
+    /// Starts it by a command of one's own.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = Killed(command.spawn().expect("the server starts"));
+        let lines = lines_of(child.0.stdout.take().expect("its output"));
+        let errors = lines_of(child.0.stderr.take().expect("its errors"));
+        let first = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            panic!("no first line; on standard error: {:?}", errors.try_iter().collect::<Vec<_>>())
+        });
+        let listening = first.strip_prefix("listening on ").unwrap_or_else(|| panic!("{first}"));
+        let (addresses, _) = listening.split_once(", driver ").unwrap_or_else(|| panic!("{first}"));
+        let addresses =
+            addresses.split(" and ").map(|one| one.parse().expect("an address")).collect();
+        Self { child, lines, errors, first, addresses }
+    }
+
+    /// Connects a client.
+    pub fn connect(&self) -> TcpStream {
+        connect(self.addresses[0])
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child.0)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the server lives");
+    }
+
+    /// The next line that it says.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("a line")
+    }
+
+    /// How things stand, by its own word.
+    pub fn state(&self) -> Numbers {
+        self.signal(Signal::USR1);
+        let line = self.line();
+        assert!(line.starts_with("open="), "{line}");
+        numbers(&line)
+    }
+
+    /// Waits until its own word fulfils a condition.
+    pub fn wait_until(&self, what: &str, mut condition: impl FnMut(&Numbers) -> bool) -> Numbers {
+        let start = Instant::now();
+        loop {
+            let state = self.state();
+            if condition(&state) {
+                return state;
+            }
+            assert!(start.elapsed() < DEADLINE, "it never came to this: {what}; now {state:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Descriptors that it has open.
+    #[cfg(target_os = "linux")]
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(path).expect("its descriptors").count()
+    }
+
+    /// Stops reading its standard output.
+    pub fn close_stdout(&mut self) {
+        self.lines = channel().1;
+    }
+
+    /// Lines on standard error until now.
+    pub fn errors(&self) -> Vec<String> {
+        self.errors.try_iter().collect()
+    }
+
+    /// Waits for its end: the exit code, and the numbers of the last line.
+    pub fn finish(self) -> (Option<i32>, Numbers) {
+        let (code, numbers, _) = self.finish_and_tell();
+        (code, numbers)
+    }
+
+    /// Waits for its end: the exit code, the numbers of the last line, and the lines on standard error.
+    pub fn finish_and_tell(mut self) -> (Option<i32>, Numbers, Vec<String>) {
+        let status = self.child.wait();
+        let mut last = String::new();
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            last = line;
+        }
+        assert!(
+            last.starts_with("served: "),
+            "the last line is {last:?}; errors: {:?}",
+            self.errors()
+        );
+        let errors = std::iter::from_fn(|| self.errors.recv_timeout(DEADLINE).ok()).collect();
+        (status.code(), numbers(&last), errors)
+    }
+
+    /// Stops it by SIGTERM and waits for its end.
+    pub fn stop(self) -> (Option<i32>, Numbers) {
+        self.signal(Signal::TERM);
+        self.finish()
+    }
+}
+
+/// Connects to a server. Nothing on the connection takes longer than the deadline.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+/// So many connections as `wanted`, or as few as the limit of descriptors leaves room for, and says so.
+pub fn scaled(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |limit| usize::try_from(limit).expect("it fits"));
+    // The other tests of the file run at the same time.
+    let count = wanted.min(limit / 8);
+    println!("scale: {count} connections of {wanted} wanted, {limit} descriptors");
+    count
+}
+
+/// The bytes from `from` on of a stream in which every position can be told.
+pub fn bytes(seed: u64, from: u64, count: usize) -> Vec<u8> {
+    (from..from + count as u64).map(|at| byte(seed, at)).collect()
+}
+
+/// The byte at one position.
+fn byte(seed: u64, at: u64) -> u8 {
+    let word = (seed << 40 ^ at >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (word ^ word >> 29).to_le_bytes()[(at & 7) as usize]
+}
+
+/// Checks what came back from `from` on.
+pub fn check(seed: u64, from: u64, echo: &[u8]) {
+    for (n, got) in echo.iter().enumerate() {
+        let at = from + n as u64;
+        assert_eq!(*got, byte(seed, at), "byte {at} of client {seed}");
+    }
+}
+
+/// Numbers that are nowhere alike.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next one, below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % limit
+    }
+}

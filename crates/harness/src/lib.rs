@@ -1,0 +1,86 @@
+//! Programs that check an echo server from outside, as a stranger would: they share no code with the library
+//! that the server is built from, so a fault there cannot hide itself here.
+//!
+//! | program | checks |
+//! | --- | --- |
+//! | `storm` | many connections at once, every byte at its position, a quarter ended by RST |
+//! | `idle` | what idle connections cost the server: processor, wake-ups, memory |
+//! | `stop` | SIGTERM under load: what was read is sent, nobody is reset, the server ends in time |
+//! | `deny-io-uring` | not a check: runs a command to which io_uring is denied |
+//! | `toy-echo` | not a check: an echo server with faults to order, to test these programs on |
+//!
+//! Each prints one line of figures that ends in `ok` or `FAILED`, and exits with 0, or 1 if the check failed, or 2
+//! if it could not be made (bad arguments, no server).
+
+#[cfg(target_os = "linux")]
+mod args;
+#[cfg(target_os = "linux")]
+pub mod deny;
+#[cfg(target_os = "linux")]
+pub mod idle;
+#[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
+mod loopback;
+#[cfg(target_os = "linux")]
+pub mod pattern;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
+pub mod random;
+#[cfg(target_os = "linux")]
+pub mod stop;
+#[cfg(target_os = "linux")]
+pub mod storm;
+#[cfg(target_os = "linux")]
+pub mod toy;
+
+#[cfg(target_os = "linux")]
+use std::{fmt::Display, process::ExitCode};
+
+/// Why a program gives up: the text for the user. Becomes exit code 2.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct Trouble(String);
+
+#[cfg(target_os = "linux")]
+impl Trouble {
+    fn new(text: impl Display) -> Trouble {
+        Trouble(text.to_string())
+    }
+
+    /// For `map_err`: names what was being done.
+    fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> Trouble {
+        move |error| Trouble(format!("{what}: {error}"))
+    }
+}
+
+/// Turns the outcome of a program into its exit code: 0 checked and good, 1 checked and bad, 2 not checked.
+#[cfg(target_os = "linux")]
+pub fn finish(program: &str, outcome: Result<bool, Trouble>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Trouble(text)) => {
+            eprintln!("{program}: {text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Makes the `main` of a program from its module, and elsewhere than on Linux a `main` that says no.
+#[macro_export]
+macro_rules! program {
+    ($name:literal, $module:ident) => {
+        #[cfg(target_os = "linux")]
+        fn main() -> std::process::ExitCode {
+            $crate::finish($name, $crate::$module::run())
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        fn main() -> std::process::ExitCode {
+            eprintln!(concat!($name, ": for Linux only"));
+            std::process::ExitCode::from(2)
+        }
+    };
+}
