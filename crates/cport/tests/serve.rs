@@ -4,7 +4,7 @@
 mod common;
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -12,33 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{DEADLINE, Random, Server, bytes, check, connect, cport, scaled};
+use common::{DEADLINE, Server, bytes, check, connect, converse, cport, scaled};
 use rustix::process::Signal;
-
-/// Sends `count` bytes in pieces of random size and reads them back meanwhile.
-fn converse(stream: &TcpStream, seed: u64, count: usize) {
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut random = Random(seed);
-            let (mut at, mut stream) = (0, stream);
-            while at < count {
-                let most = if random.below(4) == 0 { 256 * 1024 } else { 500 };
-                let piece = (1 + random.below(most)).min(count - at);
-                stream.write_all(&bytes(seed, at as u64, piece)).expect("sent");
-                at += piece;
-            }
-        });
-        let mut echo = vec![0; 64 * 1024];
-        let (mut at, mut reader) = (0, stream);
-        while at < count {
-            let want = echo.len().min(count - at);
-            let got = reader.read(&mut echo[..want]).expect("read");
-            assert!(got > 0, "the server closed after {at} of {count} bytes");
-            check(seed, at as u64, &echo[..got]);
-            at += got;
-        }
-    });
-}
 
 #[test]
 fn the_first_line_says_all() {
@@ -284,72 +259,6 @@ fn questions_that_have_arrived_are_answered_before_the_end() {
     });
     let (code, total) = server.finish();
     assert_eq!((code, total["read"], total["sent"], total["unsent"]), (Some(0), asked, asked, 0));
-}
-
-/// Connects with a small receive buffer, which does not grow by itself.
-fn small(server: &Server) -> TcpStream {
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(16 * 1024).expect("a small buffer");
-    socket.connect(&server.addresses[0].into()).expect("connected");
-    socket.into()
-}
-
-/// Sends to the server until it takes no more because nothing is read back.
-fn stuff(server: &Server, stream: &TcpStream) {
-    stream.set_nonblocking(true).expect("nonblocking");
-    let (mut stream, piece) = (stream, vec![1; 64 * 1024]);
-    let mut before = 0;
-    let mut still = 0;
-    server.wait_until("the client is stuck", |state| {
-        loop {
-            match stream.write(&piece) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        // The last echo does not go out: what is read stays ahead of what is sent.
-        still =
-            if state["read"] == before && state["read"] > state["sent"] { still + 1 } else { 0 };
-        before = state["read"];
-        still == 20
-    });
-}
-
-#[test]
-fn a_client_that_never_reads_does_not_hold_up_the_end() {
-    let grace = Duration::from_secs(1);
-    let server = Server::start(&["--grace", "1"]);
-    let deaf = small(&server);
-    stuff(&server, &deaf);
-    let mut polite = server.connect();
-    converse(&polite, 3, 10_000);
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    assert_eq!(polite.read(&mut [0]).expect("the end"), 0);
-    assert!(start.elapsed() < grace, "the other client need not wait");
-    drop(polite);
-    let (code, total, errors) = server.finish_and_tell();
-    let took = start.elapsed();
-    println!("stopped in {took:?}: {total:?}; {errors:?}");
-    assert_eq!((code, total["closed"]), (Some(0), 2));
-    // Cutting it off was enough.
-    assert!(!errors.iter().any(|line| line.contains("did not end")));
-    assert!(took < grace + Duration::from_secs(1), "{took:?}");
-    assert!(total["unsent"] > 0);
-    assert_eq!(total["read"], total["sent"] + total["unsent"]);
-}
-
-#[test]
-fn a_second_signal_does_not_wait() {
-    let server = Server::start(&["--grace", "1000"]);
-    let deaf = small(&server);
-    stuff(&server, &deaf);
-    server.signal(Signal::TERM);
-    server.signal(Signal::INT);
-    let (code, total) = server.finish();
-    assert_eq!((code, total["accepted"]), (Some(1), 1));
 }
 
 #[test]

@@ -40,13 +40,15 @@ impl Sources {
     }
 
     fn next(&mut self) -> SocketAddr {
-        let port = self.ports.next().unwrap_or_else(|| {
+        let port = loop {
+            if let Some(port) = self.ports.next() {
+                break port;
+            }
             self.block = self.block.wrapping_add(1);
             self.ports = PORTS;
-            *PORTS.start()
-        });
+        };
         let [.., a, b, c] = self.block.to_be_bytes();
-        SocketAddr::from(([127, a, b, c.clamp(1, 254)], port))
+        SocketAddr::from(([127, a, b, c % 254 + 1], port))
     }
 }
 

@@ -117,7 +117,7 @@ fn storm_sees_descriptors_that_leak_and_a_server_that_does_not_confirm() {
 fn idle(fault: &str) -> Outcome {
     let toy = Toy::start(fault);
     let output = Command::new(env!("CARGO_BIN_EXE_idle"))
-        .args([&toy.address, "--connections", "500", "--seconds", "0", "--watch", "1"])
+        .args([&toy.address, "--connections", "500", "--seconds", "1", "--watch", "1"])
         .args(["--server-pid", &toy.pid()])
         .output()
         .expect("idle runs");

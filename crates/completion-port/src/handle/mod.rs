@@ -13,9 +13,11 @@ mod source;
 mod stop;
 
 use std::{
+    any::Any,
     fmt, io,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
+    ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +33,7 @@ pub(crate) use self::source::sealed;
 pub use self::source::{NotAssociated, Source};
 use crate::{
     error,
-    operation::{Completion, Context, OpId, OpKind, Operation, Parts, Refused, Side},
+    operation::{Completion, Context, Header, OpId, OpKind, Operation, Parts, Refused, Side},
     port::Shared,
     sys::Socket,
 };
@@ -123,15 +125,24 @@ impl<K, T> Inner<K, T> {
         }
     }
 
+    /// Linux marks a socket that is not connected as shut down all the same, while it refuses to: it would be of no use afterwards.
+    pub(crate) fn shut_if_connected(&self, how: Shutdown) -> io::Result<()> {
+        if self.socket.as_ref().and_then(Socket::os).is_some() {
+            self.with_socket(|socket| socket.peer_addr())?;
+        }
+        self.shut(how)
+    }
+
     pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
+        match &self.socket {
+            #[cfg(feature = "simulated")]
+            Some(Socket::Simulated(socket)) => socket.shutdown(how)?,
+            _ => self.with_socket(|socket| socket.shutdown(how))?,
+        }
         if how != Shutdown::Read {
             self.finished.store(true, Ordering::Relaxed);
         }
-        match &self.socket {
-            #[cfg(feature = "simulated")]
-            Some(Socket::Simulated(socket)) => socket.shutdown(how),
-            _ => self.with_socket(|socket| socket.shutdown(how)),
-        }
+        Ok(())
     }
 }
 
@@ -206,6 +217,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         op.header.started = inner.port.age();
         op.header.sequence = direction.number();
         let id = OpId { side: kind.side(), sequence: op.header.sequence };
+        // A graceful end is the last that is started in its direction.
+        direction.finishing |= kind == OpKind::End;
         direction.enqueue(operation_into_header(op));
         settle::pump(inner, direction, None, &mut settle::deliver(inner)).act(inner);
         Ok(id)
@@ -213,10 +226,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 }
 
 /// An operation's address, as directions and drivers know it. Owned by whoever holds it.
-fn operation_into_header<K, T>(
-    op: Box<Operation<K, T>>,
-) -> std::ptr::NonNull<crate::operation::Header> {
-    std::ptr::NonNull::from(Box::leak(op)).cast()
+fn operation_into_header<K, T>(op: Box<Operation<K, T>>) -> NonNull<Header> {
+    NonNull::from(Box::leak(op)).cast()
 }
 
 impl<K, T> Handle<K, T> {
@@ -296,7 +307,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             return Err(error::wrong_kind());
         }
         if matches!(how, Shutdown::Read | Shutdown::Both) {
-            self.0.shut(Shutdown::Read)?;
+            self.0.shut_if_connected(Shutdown::Read)?;
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             return stop::finish_sending(&self.0);
@@ -349,19 +360,33 @@ impl<K: Send + Sync + 'static, T: Send + 'static> EndOf<K, T> {
     }
 }
 
-/// A starved receive: it waits for a buffer of the pool.
-pub(crate) struct Starved<K: 'static, T: 'static> {
+/// An operation that its direction keeps as the active one, and that the port has put aside: to be started again when there is a
+/// buffer for it (starved), or when others have had their turn (deferred).
+pub(crate) struct Aside<K: 'static, T: 'static> {
     pub handle: Handle<K, T>,
-    pub op: std::ptr::NonNull<crate::operation::Header>,
+    pub op: NonNull<Header>,
 }
 
-// SAFETY: it names an operation that its direction keeps (as the active one), and K and T are Send.
-unsafe impl<K: Send + Sync, T: Send> Send for Starved<K, T> {}
+// SAFETY: it names an operation that its direction keeps, and K and T are Send.
+unsafe impl<K: Send + Sync, T: Send> Send for Aside<K, T> {}
 
-impl<K: Send + Sync + 'static, T: Send + 'static> Starved<K, T> {
-    /// Starts it again.
+impl<K: Send + Sync + 'static, T: Send + 'static> Aside<K, T> {
+    /// Starts a starved one again. Receives have no maker of contexts that could panic.
     pub(crate) fn revive(self, sink: &mut dyn FnMut(Completion<K, T>)) {
-        settle::revive(&self.handle.0, self.op, sink);
+        let inner = &self.handle.0;
+        let count = |header: &Header| {
+            header.revive();
+            inner.port.reviving_one();
+        };
+        let _none = settle::start_again(inner, self.op, count, sink);
+    }
+
+    /// Starts a deferred one again. A panic of the user's maker is returned.
+    pub(crate) fn go_on(
+        self,
+        sink: &mut dyn FnMut(Completion<K, T>),
+    ) -> Option<Box<dyn Any + Send>> {
+        settle::start_again(&self.handle.0, self.op, |_| {}, sink)
     }
 }
 
@@ -379,7 +404,7 @@ pub(crate) use self::{
 };
 
 /// Makes the next context of a continuing operation, if it is not there. The user's code: no lock is held.
-pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn std::any::Any + Send>> {
+pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn Any + Send>> {
     if let Context::Each { maker, next: next @ None } = context {
         *next = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(maker))?);
     }

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{Closed, Direction, Handle, Inner, Starved, prepare, stop::close_into};
+use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
     operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
@@ -131,6 +131,9 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     pump(&inner, direction, Some(event), sink).act_into(&inner, sink)
 }
 
+/// How often in a row one operation is started again: a peer that keeps sending, or taking, must not keep the thread.
+const TURN: usize = 64;
+
 /// Settles the active operation's event, if there is one, and goes on until the direction has one with the driver or none left.
 pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
     inner: &'a Arc<Inner<K, T>>,
@@ -139,6 +142,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
     sink: Sink<'_, K, T>,
 ) -> After {
     let mut after = After::default();
+    let mut turns = 0;
     loop {
         if let Some(event_now) = event.take() {
             let op = event_now.op;
@@ -160,7 +164,12 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                     event = unsafe {
                         if header.cancelled() {
                             Some(Event::last(op, Err(error::cancelled())))
+                        } else if turns == TURN {
+                            header.defer();
+                            inner.port.defer(Aside { handle: Handle(inner.clone()), op });
+                            return after;
                         } else {
+                            turns += 1;
                             header.resume();
                             inner.port.driver.start(op)
                         }
@@ -200,8 +209,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     // SAFETY: handed over with the event.
     let header = unsafe { op.as_ref() };
     let kind = header.kind;
-    let revived = header.was_revived();
-    if revived {
+    if header.was_revived() {
         inner.port.revived_one();
     }
     if matches!(&result, Ok(Output::Lent(buffer)) if buffer.is_empty())
@@ -214,7 +222,9 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         Err(e) if error::is_cancelled(&e) && !header.cancelled() && !more => return Verdict::Again,
         Ok(Output::Starved) if !header.cancelled() => {
             header.starve();
-            inner.port.starve(Starved { handle: Handle(inner.clone()), op }, revived);
+            // SAFETY: handed over with the event, until it is on the list.
+            let ticket = unsafe { &mut header.work().ticket };
+            inner.port.starve(Aside { handle: Handle(inner.clone()), op }, ticket);
             return Verdict::Pending;
         }
         Ok(Output::Starved) => Err(error::cancelled()),
@@ -249,7 +259,11 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         Ok(Outcome { moved, buffer, accepted }) => (Ok(moved), buffer, accepted),
         Err(e) => (Err(e), None, None),
     };
-    if kind == OpKind::Connect && header.cancelled() && result.is_err() {
+    if kind == OpKind::Connect
+        && header.cancelled()
+        && result.is_err()
+        && direction.active == Some(op)
+    {
         inner.stop_connecting();
     }
     let result = as_told(inner, result, header, direction.closed);
@@ -311,13 +325,17 @@ unsafe fn progress(
         }
         (OpKind::End, Output::Lent(buffer)) => {
             work.done += buffer.len();
+            work.ticket = 0;
             if !buffer.is_empty() {
                 if header.cancelled() {
                     return Ok(Err(error::cancelled()));
                 }
                 return Err(Verdict::Again);
             }
-            if !direction.flushed && !header.cancelled() {
+            if !direction.flushed {
+                if header.cancelled() {
+                    return Ok(Err(error::cancelled()));
+                }
                 header.rest();
                 return Err(Verdict::Pending);
             }
@@ -418,43 +436,41 @@ unsafe fn take_apart<K, T>(
 ///
 /// The caller settles the operation, of these K and T.
 unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Completion<K, T>> {
-    // SAFETY: the settler's part of the operation.
-    let op = unsafe { &mut *op.cast::<Operation<K, T>>().as_ptr() };
-    let Context::Each { next, .. } = &mut op.context else { return None };
+    let op = op.cast::<Operation<K, T>>().as_ptr();
+    // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
+    let (context, handle, sequence) =
+        unsafe { (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence) };
+    let Context::Each { next, .. } = context else { return None };
     Some(Completion::new(Parts {
-        handle: op.handle.clone(),
+        handle,
         result: Ok(0),
         buffer: Buffer::new(),
         context: next.take()?,
         kind: OpKind::AcceptEach,
         last: false,
-        sequence: op.header.sequence,
+        sequence,
         accepted: Some(socket),
         buffers: Vec::new(),
     }))
 }
 
-/// Starts a starved operation again; its direction has kept it active.
-pub(super) fn revive<K: Send + Sync + 'static, T: Send + 'static>(
+/// Starts an operation again that was put aside; its direction has kept it active. `again` is called if it goes to the driver.
+pub(super) fn start_again<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     op: NonNull<Header>,
+    again: impl FnOnce(&Header),
     sink: Sink<'_, K, T>,
-) {
-    let direction = inner.side(Side::In);
+) -> Option<Box<dyn Any + Send>> {
     // SAFETY: whoever takes it from the port's list owns it: a cancel that does not find it there only marks it.
-    let event = unsafe {
-        if op.as_ref().cancelled() {
-            Some(Event::last(op, Err(error::cancelled())))
-        } else {
-            op.as_ref().resume();
-            op.as_ref().revive();
-            inner.port.reviving_one();
-            inner.port.driver.start(op)
-        }
+    let header = unsafe { op.as_ref() };
+    let direction = inner.side(header.kind.side());
+    let event = if header.cancelled() {
+        Some(Event::last(op, Err(error::cancelled())))
+    } else {
+        header.resume();
+        again(header);
+        // SAFETY: ours, complete, in no list, and its socket is open.
+        unsafe { inner.port.driver.start(op) }
     };
-    if event.is_some() {
-        let after = pump(inner, direction, event, sink);
-        // Lent receives have no maker of contexts.
-        let _none = after.act_into(inner, sink);
-    }
+    event.is_some().then(|| pump(inner, direction, event, sink).act_into(inner, sink))?
 }

@@ -63,6 +63,8 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     let event = if header.starved() {
         // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
         inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
+    } else if header.deferred() {
+        inner.port.undefer(op).then(|| Event::last(op, Err(error::cancelled())))
     } else if header.resting() {
         Some(Event::last(op, Err(error::cancelled())))
     } else {
@@ -134,8 +136,11 @@ pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(
     if std::mem::replace(&mut direction.finishing, true) || direction.active.is_some() {
         return Ok(());
     }
+    if let Err(e) = inner.shut_if_connected(Shutdown::Write) {
+        direction.finishing = false;
+        return Err(e);
+    }
     drop(direction);
-    inner.shut(Shutdown::Write)?;
     inner.side(Side::In).flushed = true;
     Ok(())
 }
@@ -153,7 +158,6 @@ pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
     if !pending {
         return false;
     }
-    direction.finishing = true;
     direction.deadline = deadline;
     cancel(inner, direction, |header| header.sequence < sequence);
     true

@@ -38,9 +38,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 
     /// Starts to accept every connection that comes, until it is cancelled, the listener is closed, or the system refuses (no
     /// descriptor left, say: then it is to be started again when there is one; the connection waits in the backlog). `maker`
-    /// makes the context of each packet, on the thread that brings the packet in; the final packet, with the error, is marked by
-    /// [`Completion::last`](crate::Completion::last). If `maker` panics, that connection is closed, the panic comes out of that
-    /// thread's `get`, and the accept goes on.
+    /// makes the context of each packet: the first here, the others on whichever thread brings the packet in, which is one in `get`
+    /// or one that starts, cancels or closes something on this handle. Hold no lock there that the maker takes. The final packet,
+    /// with the error, is marked by [`Completion::last`](crate::Completion::last).
+    ///
+    /// If `maker` panics, that connection is closed (or the final packet lost), the panic comes out of the call that it was in, and
+    /// the accept goes on.
     ///
     /// # Errors
     ///

@@ -106,7 +106,8 @@ impl<K, T> Completion<K, T> {
     }
 
     /// The operation's place among all that were started on this handle in the same direction, from 0. Packets of one direction
-    /// can be taken by several threads at once; this tells their order. A posted packet has 0.
+    /// can be taken by several threads at once; this tells their order. All packets of one continuing operation have its number; a
+    /// posted packet has 0.
     pub fn sequence(&self) -> u64 {
         self.rest.sequence
     }

@@ -136,6 +136,9 @@ const EXPIRED: u32 = 1 << 3;
 /// It has waited for a buffer, and one was free when it was started again.
 const REVIVED: u32 = 1 << 4;
 
+/// It has had its turn for now and goes on when the others have had theirs; not with the driver.
+const DEFERRED: u32 = 1 << 5;
+
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 #[repr(C, align(16))]
 pub(crate) struct Header {
@@ -160,6 +163,8 @@ pub(crate) struct Work {
     pub detail: Detail,
     /// How far the driver's own steps are, if one operation takes it several.
     pub step: u8,
+    /// Its place among the receives that wait for a buffer; 0 before it has waited.
+    pub ticket: u64,
 }
 
 /// What only some kinds of operation need, out of line so that an idle receive stays small.
@@ -201,6 +206,14 @@ impl Header {
         self.raise(STARVED);
     }
 
+    pub(crate) fn defer(&self) {
+        self.raise(DEFERRED);
+    }
+
+    pub(crate) fn deferred(&self) -> bool {
+        self.has(DEFERRED)
+    }
+
     pub(crate) fn revive(&self) {
         self.raise(REVIVED);
     }
@@ -224,7 +237,7 @@ impl Header {
 
     /// It goes (back) to the driver: nothing that kept it elsewhere holds any more.
     pub(crate) fn resume(&self) {
-        self.flags.fetch_and(!(STARVED | RESTING), Ordering::AcqRel);
+        self.flags.fetch_and(!(STARVED | RESTING | DEFERRED), Ordering::AcqRel);
     }
 
     /// The last thing before the operation is out of this thread's hands.
@@ -296,6 +309,7 @@ impl<K, T> Operation<K, T> {
                 done: 0,
                 detail: Detail::None,
                 step: 0,
+                ticket: 0,
             }),
         };
         Self { header, handle, context }

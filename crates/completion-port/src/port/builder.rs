@@ -82,7 +82,7 @@ impl Builder {
         self
     }
 
-    /// Puts the port on a simulated network, whatever driver was named.
+    /// Puts the port on a simulated network, whatever driver was named. A network has one port.
     #[cfg(feature = "simulated")]
     pub fn simulated(mut self, network: &crate::simulated::Network) -> Self {
         self.network = Some(network.clone());
@@ -93,7 +93,7 @@ impl Builder {
     fn open(&self, pool: &Arc<Pool>) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
         #[cfg(feature = "simulated")]
         if let Some(network) = &self.network {
-            return Ok(choose::simulate(network, pool));
+            return choose::simulate(network, pool);
         }
         choose::choose(self.driver, pool)
     }

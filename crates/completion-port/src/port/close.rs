@@ -10,6 +10,7 @@ use super::{CompletionPort, Shared, get::settle_all};
 use crate::{
     handle::close_with_port,
     operation::{Completion, Side},
+    schedule::until,
 };
 
 /// Closes the port when it is dropped. From [`CompletionPort::close_on_drop`].
@@ -33,9 +34,11 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     for handle in shared.handles() {
         close_with_port(&handle);
     }
-    let deadline = shared.driver.now() + shared.drain;
+    // A time beyond the clock's range is none.
+    let deadline = shared.driver.now().checked_add(shared.drain);
+    let patience = Instant::now().checked_add(shared.drain);
     let mut packets = Vec::new();
-    if shared.scheduler.take_seat_to_close(Some(Instant::now() + shared.drain)) {
+    if shared.scheduler.take_seat_to_close(patience) {
         drain(shared, deadline, &mut packets);
         shared.scheduler.leave();
     }
@@ -55,26 +58,29 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
 /// Reaps until nothing is in flight, or the deadline.
 fn drain<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Arc<Shared<K, T>>,
-    deadline: Instant,
+    deadline: Option<Instant>,
     packets: &mut Vec<Completion<K, T>>,
 ) {
     let mut events = Vec::new();
+    // What was cancelled may be there already, so even a deadline of no time allows one look.
+    let mut looked = false;
     loop {
         if let Some(panic) = settle_all(shared, &mut events, packets) {
             // Its context cannot be made, and the port is closed: nobody is left to be told.
             drop(panic);
         }
-        let left = deadline.saturating_duration_since(shared.driver.now());
-        if left.is_zero() || in_flight(shared) == 0 {
+        let left = until(deadline, shared.driver.now());
+        if (looked && left == Some(Duration::ZERO)) || in_flight(shared) == 0 {
             return;
         }
+        looked = true;
         if shared.driver.in_flight() == 0 {
             // Another thread is between the two steps of a start that was there before the close.
             thread::yield_now();
         }
         // A driver that fails gives nothing back any more: the deadline ends this.
-        let pause = if shared.driver.in_flight() == 0 { Duration::ZERO } else { left };
-        if shared.driver.wait(Some(pause), &mut events).is_err() {
+        let pause = if shared.driver.in_flight() == 0 { Some(Duration::ZERO) } else { left };
+        if shared.driver.wait(pause, &mut events).is_err() {
             thread::yield_now();
         }
     }

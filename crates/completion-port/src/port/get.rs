@@ -112,6 +112,7 @@ impl<K, T> Drop for Seat<'_, K, T> {
                 let _the_seat_is_ours = self.shared.scheduler.push(packet);
             }
             self.shared.scheduler.leave();
+            drop(self.shared.scheduler.leftovers());
         }
     }
 }
@@ -137,6 +138,10 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
                 Next::Drive => {}
                 next => {
                     seat.given_up = true;
+                    if matches!(next, Next::Closed) {
+                        // Long after the close, perhaps: then nobody else is left to take what was brought in here.
+                        drop(shared.scheduler.leftovers());
+                    }
                     return Ok(next);
                 }
             }
@@ -180,6 +185,10 @@ pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
     for event in events.drain(..) {
         let mut event = Some(event);
         guarded(&mut || event.take().and_then(|event| settle::<K, T>(event, &mut sink)));
+    }
+    for deferred in shared.take_deferred() {
+        let mut deferred = Some(deferred);
+        guarded(&mut || deferred.take().and_then(|deferred| deferred.go_on(&mut sink)));
     }
     while let Some(starved) = shared.next_starved() {
         let mut starved = Some(starved);

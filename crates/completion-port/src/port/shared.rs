@@ -1,7 +1,7 @@
 //! What the port and its handles have in common. It lives as long as any of them.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -14,7 +14,7 @@ use slab::Slab;
 
 use crate::{
     buffer::Pool,
-    handle::{EndOf, Handle, Inner, NotAssociated, Role, Source, Starved, sealed},
+    handle::{Aside, EndOf, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Header},
     schedule::{Scheduler, timers::Timers},
     sys::{Driver, choose::DriverChoice},
@@ -34,10 +34,17 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     born: Instant,
     /// Every handle that exists, for a close and a snapshot.
     handles: Mutex<Slab<Weak<Inner<K, T>>>>,
-    /// Receives that wait for a buffer, the oldest first.
-    starved: Mutex<VecDeque<Starved<K, T>>>,
-    /// Of those that have waited, how many are with the driver again.
+    starved: Mutex<StarvedList<K, T>>,
+    /// Operations that have had their turn.
+    deferred: Mutex<Vec<Aside<K, T>>>,
+    /// Of those that have waited for a buffer, how many are with the driver again.
     revived: AtomicUsize,
+}
+
+/// Receives that wait for a buffer, by ticket: the oldest first.
+struct StarvedList<K: 'static, T: 'static> {
+    waiting: BTreeMap<u64, Aside<K, T>>,
+    last_ticket: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,7 +73,8 @@ impl<K, T> Shared<K, T> {
             drain,
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Slab::new()),
-            starved: Mutex::new(VecDeque::new()),
+            starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
+            deferred: Mutex::new(Vec::new()),
             revived: AtomicUsize::new(0),
         }
     }
@@ -86,10 +94,9 @@ impl<K, T> Shared<K, T> {
         lock(&self.handles).iter().filter_map(|(_, handle)| handle.upgrade()).collect()
     }
 
-    /// Milliseconds since the port was made.
+    /// Milliseconds since the port was made; they wrap after 49 days, so only differences mean something.
     pub(crate) fn age(&self) -> u32 {
-        u32::try_from(self.driver.now().saturating_duration_since(self.born).as_millis())
-            .unwrap_or(u32::MAX)
+        self.driver.now().saturating_duration_since(self.born).as_millis() as u32
     }
 
     pub(crate) fn rouse_if(&self, rouse: bool) {
@@ -98,16 +105,16 @@ impl<K, T> Shared<K, T> {
         }
     }
 
-    /// A receive waits for a buffer from now on; one that was revived in vain keeps its place.
-    pub(crate) fn starve(&self, receive: Starved<K, T>, again: bool) {
+    /// A receive waits for a buffer from now on. One that was revived in vain has its ticket, and so its place, already.
+    pub(crate) fn starve(&self, receive: Aside<K, T>, ticket: &mut u64) {
         {
             let mut starved = lock(&self.starved);
-            if again {
-                starved.push_front(receive);
-            } else {
+            if *ticket == 0 {
                 self.pool.count_wait();
-                starved.push_back(receive);
+                starved.last_ticket += 1;
+                *ticket = starved.last_ticket;
             }
+            starved.waiting.insert(*ticket, receive);
             self.pool.set_starving(true);
         }
         // A buffer may have come back before anybody was told to say so.
@@ -124,34 +131,59 @@ impl<K, T> Shared<K, T> {
     /// ... and has taken one, or not.
     pub(crate) fn revived_one(&self) {
         self.revived.fetch_sub(1, Ordering::Relaxed);
+        // Whoever settles this may not be the one who looks for the next.
+        if self.starving() > 0 {
+            self.rouse_if(self.scheduler.rouse());
+        }
     }
 
     /// A receive that was starved is cancelled. False if it is being started again at this moment.
     pub(crate) fn unstarve(&self, op: NonNull<Header>) -> bool {
         let mut starved = lock(&self.starved);
-        let at = starved.iter().position(|one| one.op == op);
+        let ticket =
+            starved.waiting.iter().find(|(_, one)| one.op == op).map(|(ticket, _)| *ticket);
         // Dropped without the lock: it holds a reference to its handle.
-        let gone = at.and_then(|at| starved.remove(at));
+        let gone = ticket.and_then(|ticket| starved.waiting.remove(&ticket));
         drop(starved);
         gone.is_some()
     }
 
     /// The first receive that waits for a buffer, if there is one left for it. Every starved receive has something to read, so those
     /// that were revived come back soon, and this is asked again then.
-    pub(super) fn next_starved(&self) -> Option<Starved<K, T>> {
+    pub(super) fn next_starved(&self) -> Option<Aside<K, T>> {
         let mut starved = lock(&self.starved);
-        if starved.is_empty() {
+        if starved.waiting.is_empty() {
             self.pool.set_starving(false);
             return None;
         }
         if self.revived.load(Ordering::Relaxed) >= self.pool.available() {
             return None;
         }
-        starved.pop_front()
+        starved.waiting.pop_first().map(|(_, receive)| receive)
+    }
+
+    /// An operation has had its turn, and goes on when the holder of the seat has looked at the others.
+    pub(crate) fn defer(&self, operation: Aside<K, T>) {
+        lock(&self.deferred).push(operation);
+        self.rouse_if(self.scheduler.rouse());
+    }
+
+    /// A deferred operation is cancelled. False if it is being started again at this moment.
+    pub(crate) fn undefer(&self, op: NonNull<Header>) -> bool {
+        let mut deferred = lock(&self.deferred);
+        let at = deferred.iter().position(|one| one.op == op);
+        // Dropped without the lock: it holds a reference to its handle.
+        let gone = at.map(|at| deferred.swap_remove(at));
+        drop(deferred);
+        gone.is_some()
+    }
+
+    pub(super) fn take_deferred(&self) -> Vec<Aside<K, T>> {
+        std::mem::take(&mut lock(&self.deferred))
     }
 
     pub(super) fn starving(&self) -> usize {
-        lock(&self.starved).len()
+        lock(&self.starved).waiting.len()
     }
 }
 

@@ -66,7 +66,7 @@ impl<K, T> Shared<K, T> {
                 handle.side(side).each(|header| {
                     let (count, oldest) = kinds.entry(header.kind).or_default();
                     *count += 1;
-                    *oldest = (*oldest).max(now.saturating_sub(header.started));
+                    *oldest = (*oldest).max(now.wrapping_sub(header.started));
                 });
             }
         }

@@ -36,6 +36,8 @@ struct State<P> {
     parked: Vec<Arc<Parked<P>>>,
     seat: Seat,
     closed: bool,
+    /// The closer has collected what there was.
+    abandoned: bool,
     /// Something has changed that the holder of the seat is to look at before it falls asleep.
     alarm: bool,
     /// Packets taken from the queue since somebody last looked at the driver.
@@ -84,6 +86,7 @@ impl<P> Scheduler<P> {
             parked: Vec::new(),
             seat: Seat::Free,
             closed: false,
+            abandoned: false,
             alarm: false,
             since_look: 0,
             closer: None,
@@ -251,9 +254,17 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// All packets that nobody has taken.
+    /// For the closer: all packets that nobody has taken. It does not come again.
     pub(crate) fn drain(&self) -> VecDeque<P> {
-        std::mem::take(&mut self.state().ready)
+        let mut state = self.state();
+        state.abandoned = true;
+        std::mem::take(&mut state.ready)
+    }
+
+    /// Packets that were brought in when the closer had gone: whoever brought them drops them.
+    pub(crate) fn leftovers(&self) -> VecDeque<P> {
+        let mut state = self.state();
+        if state.abandoned { std::mem::take(&mut state.ready) } else { VecDeque::new() }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -272,7 +283,7 @@ impl<P> State<P> {
     fn take(&mut self, max: usize, out: &mut Vec<P>) -> bool {
         let count = self.ready.len().min(max);
         out.extend(self.ready.drain(..count));
-        self.since_look += count as u32;
+        self.since_look = self.since_look.saturating_add(count as u32);
         count > 0
     }
 

@@ -233,14 +233,14 @@ pub(crate) fn choose(
 pub(crate) fn simulate(
     network: &super::simulated::api::Network,
     pool: &Arc<Pool>,
-) -> (Box<dyn Driver>, DriverChoice) {
+) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
     let (world, seed) = network.world();
-    let driver = super::simulated::Simulated::new(world.clone(), pool.clone());
+    let driver = super::simulated::Simulated::new(world.clone(), pool.clone())?;
     let choice = DriverChoice {
         kind: DriverKind::Simulated(seed),
         reason: "a simulated network was given".to_owned(),
     };
-    (Box::new(driver), choice)
+    Ok((Box::new(driver), choice))
 }
 
 /// Makes a driver, or says what stands in the way.

@@ -2,7 +2,19 @@
 
 use std::{ffi::c_void, io, ptr};
 
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+/// A reservation is not memory yet; where the system can be told so, it is.
+#[cfg(target_os = "linux")]
+const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+#[cfg(not(target_os = "linux"))]
+const FLAGS: MapFlags = MapFlags::PRIVATE;
+
+/// What gives pages back.
+#[cfg(target_os = "linux")]
+const GIVE_BACK: libc::c_int = libc::MADV_DONTNEED;
+#[cfg(not(target_os = "linux"))]
+const GIVE_BACK: libc::c_int = libc::MADV_FREE;
 
 pub(crate) fn page_size() -> usize {
     rustix::param::page_size()
@@ -27,13 +39,13 @@ impl Region {
                 ptr::null_mut(),
                 len,
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
+                FLAGS,
             )?
         };
         // Huge pages would make one touched buffer cost two megabytes. Refused only where there are none.
         #[cfg(target_os = "linux")]
         // SAFETY: advice on a mapping that was just made and is ours.
-        let _ = unsafe { rustix::mm::madvise(base, len, Advice::LinuxNoHugepage) };
+        let _ = unsafe { libc::madvise(base, len, libc::MADV_NOHUGEPAGE) };
         Ok(Self { base: base.cast(), len })
     }
 
@@ -51,7 +63,7 @@ impl Region {
     pub(crate) fn discard(&self, offset: usize, len: usize) {
         // SAFETY: the span lies in the mapping (asserted), and its owner says that nobody uses what is in it.
         // An error leaves the pages resident, which costs memory and nothing else.
-        let _ = unsafe { rustix::mm::madvise(self.span(offset, len), len, Advice::LinuxDontNeed) };
+        let _ = unsafe { libc::madvise(self.span(offset, len), len, GIVE_BACK) };
     }
 
     /// Makes the pages fault when they are touched.

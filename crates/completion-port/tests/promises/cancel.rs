@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    thread,
 };
 
 use completion_port::{
@@ -11,11 +12,14 @@ use completion_port::{
 use socket2::{Domain, Socket, Type};
 
 use crate::util::{
-    assert_nothing_left, assert_same, dial, get, open, pair, pattern, situation, take,
+    assert_nothing_left, assert_same, dial, get, open, pair, pattern, situation, take, while_read,
 };
 
 crate::on_each_driver!(
     one_of_several_disturbs_no_other,
+    one_of_several_sends_is_not_sent,
+    one_under_way_is_followed_by_the_next,
+    one_of_several_accepts,
     a_second_cancel_finds_nothing,
     all_of_a_handle,
     whatever_the_operation_is,
@@ -49,6 +53,86 @@ fn one_of_several_disturbs_no_other(driver: DriverKind) {
     }
 }
 
+/// The one behind the one that is under way goes; what was before it and after it is whole.
+fn one_of_several_sends_is_not_sent(driver: DriverKind) {
+    const FIRST: usize = 8 << 20;
+    let port = open::<(), usize>(driver);
+    let (server, mut client) = pair(&port, ());
+    let lengths = [FIRST, 1000, 2000, 3000];
+    let mut ids = Vec::new();
+    for (number, len) in lengths.into_iter().enumerate() {
+        ids.push(server.send(pattern(number * 10_000, len).into(), number).expect("started"));
+    }
+    assert!(server.cancel(ids[2]));
+    let done = get(&port);
+    assert_eq!(
+        (done.context, situation(&done.result), done.buffer.len()),
+        (2, Some(Situation::Cancelled), 2000)
+    );
+    let expected = [pattern(0, FIRST), pattern(10_000, 1000), pattern(30_000, 3000)].concat();
+    let packets = while_read(&mut client, &expected, || take(&port, 3));
+    assert!(
+        packets
+            .iter()
+            .all(|done| done.result.as_ref().is_ok_and(|sent| *sent == lengths[done.context]))
+    );
+    assert_nothing_left(&port);
+}
+
+/// A part of it has left, and no more of it does; what is behind it goes out whole.
+fn one_under_way_is_followed_by_the_next(driver: DriverKind) {
+    const FIRST: usize = 16 << 20;
+    for gathered in [false, true] {
+        let port = open::<(), usize>(driver);
+        let (server, mut client) = pair(&port, ());
+        let first = pattern(0, FIRST);
+        let id = match gathered {
+            false => server.send(first[..].into(), 0).expect("started"),
+            true => server
+                .send_vectored(first.chunks(777_777).map(Buffer::from).collect(), 0)
+                .expect("started"),
+        };
+        let second = vec![0; 5000];
+        server.send(second[..].into(), 1).expect("started");
+        server.shutdown(Shutdown::Write).expect("behind them");
+        assert!(server.cancel(id));
+        let mut read = Vec::new();
+        let mut done = thread::scope(|s| {
+            s.spawn(|| client.read_to_end(&mut read).expect("an orderly end"));
+            take(&port, 2)
+        });
+        done.sort_by_key(|done| done.context);
+        assert_eq!(situation(&done[0].result), Some(Situation::Cancelled));
+        assert_eq!(done[1].result.as_ref().expect("whole"), &5000);
+        let left = read.len() - 5000;
+        assert!(left < FIRST);
+        assert_same(&read[..left], &first[..left], "what had left of the first");
+        assert_same(&read[left..], &second, "the second");
+        assert_nothing_left(&port);
+    }
+}
+
+fn one_of_several_accepts(driver: DriverKind) {
+    for which in [0, 1, 3] {
+        let port = open::<(), usize>(driver);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let dialled = listener.try_clone().expect("a duplicate");
+        let listener = port.associate(listener, ()).expect("associated");
+        let ids: Vec<OpId> = (0..4).map(|n| listener.accept(n).expect("started")).collect();
+        assert!(listener.cancel(ids[which]));
+        let mut done = get(&port);
+        assert_eq!((done.context, situation(&done.result)), (which, Some(Situation::Cancelled)));
+        assert!(done.accepted().is_none());
+        for expected in (0..4).filter(|n| *n != which) {
+            let client = dial(&dialled);
+            let mut done = get(&port);
+            let peer = done.accepted().expect("a socket").peer_addr().expect("connected");
+            assert_eq!((done.context, peer), (expected, client.local_addr().expect("connected")));
+        }
+        assert_nothing_left(&port);
+    }
+}
+
 /// S88; and the id of an operation that is over finds nothing either.
 fn a_second_cancel_finds_nothing(driver: DriverKind) {
     let port = open::<(), ()>(driver);
@@ -73,7 +157,7 @@ fn all_of_a_handle(driver: DriverKind) {
     let (server, _client) = pair(&port, 1);
     let (other, mut other_client) = pair(&port, 2);
     other.recv(Buffer::with_capacity(1), 99).expect("started");
-    std::thread::scope(|s| {
+    thread::scope(|s| {
         for context in 0..3 {
             let server = &server;
             s.spawn(move || server.recv_lent(context).expect("started"));

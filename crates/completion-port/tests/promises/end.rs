@@ -11,13 +11,14 @@ use std::{
 use completion_port::{Buffer, DriverKind, Handle, OpKind, error::Situation};
 
 use crate::util::{
-    PATIENCE, assert_nothing_left, assert_same, get, open, pair, pattern, reset, situation, take,
-    until,
+    PATIENCE, WayToSleep, assert_nothing_left, assert_same, get, open, pair, pattern, reset,
+    situation, take, until,
 };
 
 crate::on_each_driver!(
     flushes_and_discards,
     of_an_idle_connection,
+    without_a_deadline_waits,
     cancels_receives_and_refuses_the_rest,
     of_a_peer_that_never_closes_has_a_deadline,
     of_a_peer_that_never_reads_has_a_deadline,
@@ -75,6 +76,18 @@ fn of_an_idle_connection(driver: DriverKind) {
     assert_eq!(get(&port).result.expect("the peer's end"), 10);
     assert_nothing_left(&port);
     assert!(server.recv_lent(()).is_err(), "the handle is closed");
+}
+
+/// A deadline beyond the clock's range is none.
+fn without_a_deadline_waits(driver: DriverKind) {
+    let port = open::<(), ()>(driver);
+    let (server, mut client) = pair(&port, ());
+    server.end(Duration::MAX, ()).expect("started");
+    assert_eq!(client.read(&mut [0]).expect("an orderly end"), 0);
+    assert!(port.get_timeout(Duration::from_millis(10)).is_err(), "it waits");
+    drop(client);
+    assert_eq!(get(&port).result.expect("the peer's end"), 0);
+    assert_nothing_left(&port);
 }
 
 fn cancels_receives_and_refuses_the_rest(driver: DriverKind) {
@@ -210,28 +223,27 @@ fn keeps_many_deadlines_in_order(driver: DriverKind) {
 
 /// The deadline is set at any moment of the other thread's way to sleep.
 fn a_deadline_is_never_missed(driver: DriverKind) {
-    const TIMES: usize = 200;
+    const TIMES: usize = 150;
     let port = open::<u32, ()>(driver);
     let key = port.key(99);
+    let way = WayToSleep::default();
     let ended = AtomicUsize::new(0);
     thread::scope(|s| {
         let _close = port.close_on_drop();
         s.spawn(|| {
-            while let Ok(done) = port.get() {
+            while let Ok(done) = way.get(&port) {
                 if done.kind() == OpKind::End {
                     ended.fetch_add(1, Ordering::Release);
                 }
             }
         });
         for time in 0..TIMES {
-            let (server, _client): (Handle<u32, ()>, TcpStream) = pair(&port, 1);
-            // The taker wakes up, and goes to sleep again while the timer is armed.
-            key.post(0, ()).expect("open");
-            for _ in 0..time % 50 * 40 {
-                std::hint::spin_loop();
-            }
+            let (server, client): (Handle<u32, ()>, TcpStream) = pair(&port, 1);
+            way.walk(time, || key.post(0, ()).expect("open"));
             server.end(Duration::from_micros(500), ()).expect("started");
             until("the deadline is kept", || ended.load(Ordering::Acquire) > time);
+            // Hundreds of orderly ends would leave hundreds of ports in TIME_WAIT.
+            reset(client);
         }
     });
 }

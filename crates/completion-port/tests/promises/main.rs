@@ -7,16 +7,16 @@
 //! | promise | where |
 //! | --- | --- |
 //! | 1 any thread, any handle | [`any_thread`] |
-//! | 2 exactly one completion, the same refusals | [`one_packet`], [`races`], [`refusals`] |
+//! | 2 exactly one completion, the same refusals | [`one_packet`], [`races`], [`storm`], [`refusals`] |
 //! | 3 order | [`order`], [`posts`] |
 //! | 4 whole sends | [`whole_sends`] |
 //! | 5 the limit, 6 LIFO threads and FIFO packets, 7 nothing stranded | to come, with the scheduler that keeps them: `limit`, `lifo`, `stranded` |
-//! | 8 idle is free | [`idle`], [`timeouts`] |
-//! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`pool`] |
+//! | 8 idle is free | [`idle`], [`timeouts`], [`signals`] |
+//! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`leaks`], [`pool`] |
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`].
+//! [`broadcast`], [`batches`], [`many`].
 
 #![cfg(target_os = "linux")]
 
@@ -31,10 +31,13 @@ mod broadcast;
 mod cancel;
 mod close;
 mod connect;
+mod corners;
 mod descriptors;
 mod drivers;
 mod end;
 mod idle;
+mod leaks;
+mod many;
 mod one_packet;
 mod order;
 mod out_of_descriptors;
@@ -44,6 +47,8 @@ mod posts;
 mod races;
 mod refusals;
 mod shutdown;
+mod signals;
+mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;

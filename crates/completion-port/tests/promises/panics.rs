@@ -9,12 +9,14 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use completion_port::{Buffer, CompletionPort, DriverKind, Handle, OpKind, error::Situation};
 
 use crate::util::{
     assert_nothing_left, child::alone, dial, drivers, get, open, pair, pattern, situation, take,
+    until,
 };
 
 crate::on_each_driver!(
@@ -23,6 +25,7 @@ crate::on_each_driver!(
     of_a_key_that_is_dropped_with_its_last_packet,
     of_a_maker_at_the_start,
     of_a_maker_in_get,
+    a_maker_may_use_its_handle,
     a_maker_may_use_its_handle_when_it_is_dropped,
 );
 
@@ -184,6 +187,51 @@ fn of_a_maker_is_the_same_on_every_driver() {
         outcomes.windows(2).all(|two| two[0].1 == two[1].1),
         "(how many packets, does the accept go on): {outcomes:?}"
     );
+}
+
+/// A maker is the user's code and may do what that may: no lock is held. In a process of its own, because the failure is a hang.
+fn a_maker_may_use_its_handle(driver: DriverKind) {
+    alone(|| {
+        let port = open::<(), u32>(driver);
+        let (listener, dialled) = listener(&port);
+        let own = listener.clone();
+        let mut made = 0;
+        listener
+            .accept_each(move || {
+                made += 1;
+                own.post(0, 1000 + made).expect("open");
+                if made == 4 {
+                    assert_eq!(own.cancel_all(), 1, "itself");
+                }
+                made
+            })
+            .expect("started");
+        let mut contexts = Vec::new();
+        let mut clients = Vec::new();
+        let mut last = false;
+        while !last {
+            clients.push(dial(&dialled));
+            // The connection's packet, and the post of the context that was made for the next, in whatever order.
+            for done in take(&port, 2) {
+                last |= done.last() && done.kind() == OpKind::AcceptEach;
+                contexts.push(done.context);
+            }
+        }
+        until("nothing is left", || match port.get_timeout(Duration::ZERO) {
+            Ok(done) => {
+                contexts.push(done.context);
+                false
+            }
+            Err(_) => true,
+        });
+        contexts.sort_unstable();
+        assert_eq!(
+            contexts,
+            [1, 2, 3, 4, 1001, 1002, 1003, 1004],
+            "each context and each post once"
+        );
+        assert_nothing_left(&port);
+    });
 }
 
 /// A maker holds what its user gave it, a handle perhaps, and is dropped when the accept is over: no lock is held then. In a process of

@@ -13,8 +13,8 @@ use completion_port::{
 };
 
 use crate::util::{
-    assert_nothing_left, assert_same, child::alone, get, pair, pattern, proc::resident, situation,
-    take, until,
+    WayToSleep, assert_nothing_left, assert_same, child::alone, get, pair, pattern, proc::resident,
+    situation, take, until,
 };
 
 crate::on_each_driver!(
@@ -168,15 +168,16 @@ fn a_graceful_end_at_the_limit_keeps_its_deadline(driver: DriverKind) {
 
 /// The buffer comes back at any moment of the other thread's way to sleep.
 fn a_buffer_that_comes_back_is_never_missed(driver: DriverKind) {
-    const TIMES: usize = 300;
+    const TIMES: usize = 500;
     let port = open(driver, 1);
     let key = port.key(99);
     let (server, mut client) = pair(&port, 1);
+    let way = WayToSleep::default();
     let taken = AtomicUsize::new(0);
     thread::scope(|s| {
         let _close = port.close_on_drop();
         s.spawn(|| {
-            while let Ok(done) = port.get() {
+            while let Ok(done) = way.get(&port) {
                 if *done.handle.key() == 1 {
                     drop(done);
                     taken.fetch_add(1, Ordering::Release);
@@ -188,11 +189,7 @@ fn a_buffer_that_comes_back_is_never_missed(driver: DriverKind) {
             client.write_all(b"x").expect("written");
             server.recv_lent(()).expect("started");
             until("it waits", || port.snapshot().starved == 1);
-            // The taker wakes up, and goes to sleep again while the buffer is given back.
-            key.post(0, ()).expect("open");
-            for _ in 0..time % 50 * 40 {
-                std::hint::spin_loop();
-            }
+            way.walk(time, || key.post(0, ()).expect("open"));
             drop(held);
             until("the receive has its buffer", || taken.load(Ordering::Acquire) > time);
             until("the buffer is back", || port.snapshot().pool.lent == 0);

@@ -1,10 +1,10 @@
 //! Posted packets: S25, S37 to S39, and with promise 3 their order among themselves and with I/O.
 
-use std::{io::Write, thread};
+use std::{io::Write, thread, time::Duration};
 
-use completion_port::{Buffer, DriverKind, OpKind};
+use completion_port::{Buffer, DriverKind, GetError, OpKind};
 
-use crate::util::{assert_nothing_left, get, open, pair, take};
+use crate::util::{assert_nothing_left, get, open, pair, take, until};
 
 crate::on_each_driver!(
     come_back_unchanged,
@@ -12,6 +12,7 @@ crate::on_each_driver!(
     do_not_starve_io,
     wake_the_one_that_waits,
     are_each_seen_once_by_many_threads,
+    are_not_lost_to_a_timeout,
 );
 
 /// S37, S39, S25: nothing is looked at, and it is always a success.
@@ -77,7 +78,7 @@ fn wake_the_one_that_waits(driver: DriverKind) {
     let key = port.key(());
     thread::scope(|s| {
         let waiter = s.spawn(|| get(&port).context);
-        crate::util::until("it waits", || port.snapshot().waiting_threads == 1);
+        until("it waits", || port.snapshot().waiting_threads == 1);
         key.post(0, 5).expect("open");
         assert_eq!(waiter.join().expect("no panic"), 5);
     });
@@ -116,4 +117,42 @@ fn are_each_seen_once_by_many_threads(driver: DriverKind) {
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..4 * EACH), "each packet once");
     assert_nothing_left(&port);
+}
+
+/// The time of a waiter is up in the moment in which it is handed a packet.
+fn are_not_lost_to_a_timeout(driver: DriverKind) {
+    const COUNT: usize = 3_000;
+    let port = open::<(), usize>(driver);
+    let key = port.key(());
+    let mut seen: Vec<usize> = thread::scope(|s| {
+        let takers: Vec<_> = (0..3)
+            .map(|taker| {
+                let port = &port;
+                s.spawn(move || {
+                    let mut seen = Vec::new();
+                    for time in 0.. {
+                        match port.get_timeout(Duration::from_micros((time * 7 + taker * 31) % 120))
+                        {
+                            Ok(done) => seen.push(done.context),
+                            Err(GetError::TimedOut) => {}
+                            Err(_) => break,
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        for n in 0..COUNT {
+            key.post(0, n).expect("open");
+            for _ in 0..n % 200 {
+                std::hint::spin_loop();
+            }
+        }
+        until("all are taken", || port.snapshot().packets == 0);
+        let left = port.close();
+        let taken = takers.into_iter().flat_map(|taker| taker.join().expect("no panic"));
+        taken.chain(left.into_iter().map(|done| done.context)).collect()
+    });
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..COUNT), "each packet once");
 }

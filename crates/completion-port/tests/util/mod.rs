@@ -13,7 +13,10 @@ pub mod proc;
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -117,6 +120,49 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "in vain: {what}");
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(2));
+    }
+}
+
+/// Catches a thread at every moment of its way back to sleep, where a wake-up could be missed.
+#[derive(Default)]
+pub struct WayToSleep {
+    /// How often it has set out.
+    begun: AtomicUsize,
+}
+
+impl WayToSleep {
+    /// How the thread takes packets.
+    pub fn get<K: Send + Sync + 'static, T: Send + 'static>(
+        &self,
+        port: &CompletionPort<K, T>,
+    ) -> Result<Completion<K, T>, GetError> {
+        self.begun.fetch_add(1, Ordering::Release);
+        // Whoever is to meet it may have a way of its own.
+        spin(Self::HEAD_START);
+        port.get()
+    }
+
+    const HEAD_START: usize = 300;
+
+    /// Wakes it with a packet, and returns when it is on its way again, at another moment each time.
+    pub fn walk(&self, time: usize, wake: impl FnOnce()) {
+        let before = self.begun.load(Ordering::Acquire);
+        wake();
+        let mut spins = 0_u32;
+        while self.begun.load(Ordering::Acquire) == before {
+            spins += 1;
+            if spins % 1000 == 0 {
+                thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+        spin(time * 7 % (2 * Self::HEAD_START));
+    }
+}
+
+fn spin(times: usize) {
+    for _ in 0..times {
+        std::hint::spin_loop();
     }
 }
 

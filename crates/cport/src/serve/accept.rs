@@ -257,6 +257,9 @@ impl<'a> Listeners<'a> {
     /// Takes in everybody who waits, as far as there is room.
     fn empty_backlog(&self, socket: &TcpListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
+        // A worker may be starting the very last accept at this moment, and its driver may want a socket that blocks. Then this one
+        // does not block for long.
+        SockRef::from(socket).set_read_timeout(Some(Duration::from_millis(1)))?;
         while self.has_room() {
             match socket.accept() {
                 Ok((stream, _)) => self.admit_late(stream, self.echo.server.census.arrive()),

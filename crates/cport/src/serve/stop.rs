@@ -56,7 +56,7 @@ pub fn run(echo: Echo<'_>, mut listeners: Listeners<'_>, stop: Stop, inbox: &Rec
             server.census.seated()
         );
         server.registry.each(|handle| handle.close());
-        if !wait(echo, &mut listeners, inbox, stop.end_by + CUT_AT_MOST) {
+        if !wait(echo, &mut listeners, inbox, Instant::now() + CUT_AT_MOST) {
             tracing::warn!(
                 "some connections did not end when they were cut off; port: {}",
                 echo.port.snapshot()

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -285,4 +285,29 @@ impl Random {
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % limit
     }
+}
+
+/// Sends `count` bytes in pieces of random size and reads them back meanwhile.
+pub fn converse(stream: &TcpStream, seed: u64, count: usize) {
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random(seed);
+            let (mut at, mut stream) = (0, stream);
+            while at < count {
+                let most = if random.below(4) == 0 { 256 * 1024 } else { 500 };
+                let piece = (1 + random.below(most)).min(count - at);
+                stream.write_all(&bytes(seed, at as u64, piece)).expect("sent");
+                at += piece;
+            }
+        });
+        let mut echo = vec![0; 64 * 1024];
+        let (mut at, mut reader) = (0, stream);
+        while at < count {
+            let want = echo.len().min(count - at);
+            let got = reader.read(&mut echo[..want]).expect("read");
+            assert!(got > 0, "the server closed after {at} of {count} bytes");
+            check(seed, at as u64, &echo[..got]);
+            at += got;
+        }
+    });
 }

@@ -145,21 +145,21 @@ impl IoUring {
             let (to, room) = work.buffer.spare_parts();
             return opcode::Recv::new(fd, to, length(room)).flags(libc::MSG_DONTWAIT).build();
         }
-        match self.buffers() {
-            Some(mut buffers) => {
-                buffers.refill(&self.pool);
-                work.step = step::ONLY;
-                let size = length(self.pool.buffer_size());
-                opcode::Recv::new(fd, ptr::null_mut(), size)
-                    .buf_group(GROUP)
-                    .build()
-                    .flags(squeue::Flags::BUFFER_SELECT)
-            }
-            None => {
-                work.step = step::POLLING;
-                poll(fd, libc::POLLIN)
-            }
+        if work.step != step::POLLING && self.refill() {
+            let size = length(self.pool.buffer_size());
+            return opcode::Recv::new(fd, ptr::null_mut(), size)
+                .buf_group(GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT);
         }
+        // Asked for a buffer while none lies with it, the kernel refuses at once, data or not. So first wait for data.
+        work.step = step::POLLING;
+        poll(fd, libc::POLLIN)
+    }
+
+    /// Gives the kernel buffers ahead of need. False if none lies with it.
+    fn refill(&self) -> bool {
+        self.buffers().is_some_and(|mut buffers| buffers.refill(&self.pool))
     }
 
     /// Sends `op` to the kernel for its (next) step.
@@ -175,8 +175,13 @@ impl IoUring {
                 // SAFETY: still owned here; from the push on it is the kernel's.
                 unsafe { op.as_ref().let_go() };
                 // SAFETY: the entry points into the operation, which lives until its last completion, and to an open socket.
-                unsafe { self.ring.push(&entry) };
-                None
+                match unsafe { self.ring.push(&entry) } {
+                    Ok(()) => None,
+                    Err(e) => {
+                        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+                        Some(Event::last(op, Err(e)))
+                    }
+                }
             }
             Err(e) => Some(Event::last(op, Err(e))),
         }
@@ -265,11 +270,15 @@ impl IoUring {
                     work.step = step::READING;
                     Judged::Again
                 }
+                None if self.refill() => {
+                    work.step = step::ONLY;
+                    Judged::Again
+                }
                 None => Judged::Over(Ok(Output::Starved)),
             },
             (step::READING, result) => {
                 let mut buffer = std::mem::take(&mut work.buffer);
-                work.step = step::POLLING;
+                work.step = step::ONLY;
                 match result {
                     Ok(received) => {
                         // SAFETY: the kernel has written that many bytes into its spare room.
@@ -284,8 +293,10 @@ impl IoUring {
                     Err(e) => Judged::Over(Err(e)),
                 }
             }
+            // None lay with the kernel at that moment.
             (_, Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => {
-                Judged::Over(Ok(Output::Starved))
+                work.step = step::POLLING;
+                Judged::Again
             }
             // The end of the stream takes no buffer.
             (_, Ok(_)) => Judged::Over(Ok(Output::Lent(crate::Buffer::new()))),
@@ -320,7 +331,8 @@ impl IoUring {
     unsafe fn push_cancel(&self, op: NonNull<Header>) {
         let entry = opcode::AsyncCancel::new(op.as_ptr() as u64).build().user_data(IGNORED);
         // SAFETY: the entry names the operation by number only.
-        unsafe { self.ring.push(&entry) };
+        // A cancel that cannot be asked for is an operation that goes on.
+        let _ = unsafe { self.ring.push(&entry) };
     }
 }
 
@@ -348,7 +360,12 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
             let Detail::Connect(address) = &work.detail else {
                 return Judged::Over(Err(error::wrong_kind()));
             };
-            match SockRef::from(&fd).connect(address) {
+            let socket = SockRef::from(&fd);
+            let outcome = socket
+                .set_nonblocking(true)
+                .and_then(|()| socket.connect(address))
+                .and(socket.set_nonblocking(false));
+            match outcome {
                 Err(e) if e.raw_os_error() != Some(libc::EISCONN) => Judged::Over(Err(e)),
                 _ => Judged::Over(Ok(Output::Bytes(0))),
             }
@@ -403,7 +420,8 @@ impl Driver for IoUring {
 
     fn wake(&self) {
         // SAFETY: a request that does nothing touches nothing.
-        unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
+        // Refused, it would be refused to every other request as well, and has been told.
+        let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
     }
 
     fn now(&self) -> Instant {

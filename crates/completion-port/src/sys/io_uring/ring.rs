@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{FromRawFd, OwnedFd, RawFd},
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -15,8 +16,8 @@ use super::super::choose::Rung;
 const SUBMISSIONS: u32 = 256;
 /// Completions in the ring; the kernel keeps those beyond (NODROP).
 const COMPLETIONS: u32 = 4096;
-/// How often a submit that the kernel cannot take now is tried again.
-const PATIENCE: usize = 64;
+/// How often a submit that the kernel cannot take now is tried again at once.
+const PATIENCE: u32 = 64;
 /// `IORING_ENTER_GETEVENTS`.
 const GET_EVENTS: u32 = 1;
 
@@ -64,31 +65,39 @@ impl Ring {
         self.ring.submitter()
     }
 
-    /// Gives a request to the kernel, at once.
+    /// Gives a request to the kernel, at once. An error means that it was not given.
     ///
     /// # Safety
     ///
     /// What the entry points to stays valid until its completion, and is given to nobody else meanwhile.
-    pub(super) unsafe fn push(&self, entry: &squeue::Entry) {
+    pub(super) unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
         let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
         while unsafe { self.ring.submission_shared().push(entry) }.is_err() {
-            self.submit();
+            self.submit()?;
         }
-        self.submit();
+        if let Err(e) = self.submit() {
+            // It lies in the ring, from where the kernel may take it at any time: so it is pending, for ever perhaps.
+            tracing::error!(error = %e, "the kernel refuses io_uring requests");
+        }
+        Ok(())
     }
 
     /// Hands over what is in the ring. The submission lock is held.
-    fn submit(&self) {
-        for _ in 0..PATIENCE {
-            match self.ring.submit() {
-                Ok(_) => return,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // No memory for requests now, or completions to be reaped first.
-                Err(_) => std::thread::yield_now(),
+    fn submit(&self) -> io::Result<()> {
+        for attempt in 1.. {
+            let Err(e) = self.ring.submit() else { break };
+            match e.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // Completions are to be reaped first: there are some, so nobody sleeps, and the reaper takes this along.
+                Some(libc::EBUSY) if attempt > PATIENCE => break,
+                // No memory for requests now. The sleeper may sleep: somebody must go on trying.
+                Some(libc::EAGAIN) if attempt > PATIENCE => thread::sleep(Duration::from_millis(1)),
+                Some(libc::EAGAIN | libc::EBUSY) => thread::yield_now(),
+                _ => return Err(e),
             }
         }
-        // What is left in the ring, the next push or the next sleeper takes along.
+        Ok(())
     }
 
     fn reap(&self, out: &mut Vec<Completed>) {

@@ -22,6 +22,7 @@ pub(super) struct Poller {
 }
 
 const WAKE: u64 = u64::MAX;
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 /// Edges taken in one call; more wait for the next.
 const BATCH: usize = 256;
 
@@ -54,7 +55,8 @@ impl Poller {
     }
 
     pub(super) fn wait(&self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
-        let timeout = timeout.map(|time| Timespec {
+        // Longer than a plain epoll_wait can: that one is everywhere, and whoever waits for longer comes back.
+        let timeout = timeout.map(|time| time.min(LONGEST)).map(|time| Timespec {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         });

@@ -35,7 +35,7 @@ use crate::{
     sys::Socket as AnySocket,
 };
 
-/// A simulated network; clones are the same one. A port on it is built with [`Builder::simulated`](crate::Builder::simulated).
+/// A simulated network; clones are the same one. Its one port is built with [`Builder::simulated`](crate::Builder::simulated).
 #[derive(Clone)]
 pub struct Network {
     world: Arc<World>,

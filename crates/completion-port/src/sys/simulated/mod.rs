@@ -50,8 +50,15 @@ pub(super) struct Pending {
 unsafe impl Send for Pending {}
 
 impl Simulated {
-    pub(crate) fn new(world: Arc<World>, pool: Arc<Pool>) -> Self {
-        Self { world, pool }
+    /// The driver of a network's one port.
+    pub(crate) fn new(world: Arc<World>, pool: Arc<Pool>) -> io::Result<Self> {
+        if std::mem::replace(&mut world.state().taken, true) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this simulated network has its port; make a network for each",
+            ));
+        }
+        Ok(Self { world, pool })
     }
 
     /// Ends `op` if its condition holds now.

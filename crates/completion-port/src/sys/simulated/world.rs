@@ -28,6 +28,8 @@ pub(super) struct State {
     pub now: Duration,
     pub woken: bool,
     pub faults: Dice,
+    /// It has, or had, its one port: the operations here are of that port's types.
+    pub taken: bool,
 }
 
 /// The port's end of a connection (or a listener), and what the peer's end has seen of it.
@@ -136,6 +138,7 @@ impl World {
             now: Duration::ZERO,
             woken: false,
             faults,
+            taken: false,
         };
         Arc::new(Self { state: Mutex::new(state), change: Condvar::new(), born: Instant::now() })
     }
