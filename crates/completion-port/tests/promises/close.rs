@@ -163,11 +163,14 @@ fn of_a_port_gives_back_every_packet(driver: DriverKind) {
     assert_eq!(port.snapshot().leaked, 0);
 }
 
+/// What keeps the other ends of the connections open.
+type Clients = Box<dyn Send>;
+
 /// One of each kind, under way, with something behind it.
 fn one_of_each(
     port: &CompletionPort<(), Arc<()>>,
     context: &Arc<()>,
-) -> (Vec<Handle<(), Arc<()>>>, Box<dyn Send>) {
+) -> (Vec<Handle<(), Arc<()>>>, Clients) {
     let give = || context.clone();
     let (receiving, a) = pair(port, ());
     receiving.recv(Buffer::with_capacity(1), give()).expect("started");

@@ -67,7 +67,7 @@ fn of_a_worker(driver: DriverKind) {
         client.write_all(b"boom").expect("written");
         worker.join().expect_err("it has panicked");
     });
-    client.read(&mut [0]).ok();
+    let _whatever_it_says = client.read(&mut [0]);
     assert_eq!(port.snapshot().pool.lent, 0, "the lent buffer is back");
     other.write_all(b"fine").expect("written");
     let done = get(&port);
@@ -225,11 +225,11 @@ fn a_maker_may_use_its_handle(driver: DriverKind) {
             Err(_) => true,
         });
         contexts.sort_unstable();
-        assert_eq!(
-            contexts,
-            [1, 2, 3, 4, 1001, 1002, 1003, 1004],
-            "each context and each post once"
-        );
+        // The cancel came in the making of the fourth; the last packet may need a fifth.
+        let made = contexts.len() as u32 / 2;
+        assert!((4..=5).contains(&made), "{contexts:?}");
+        let each_once = (1..=made).chain(1001..=1000 + made);
+        assert!(contexts.iter().copied().eq(each_once), "{contexts:?}");
         assert_nothing_left(&port);
     });
 }

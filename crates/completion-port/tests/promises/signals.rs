@@ -40,7 +40,8 @@ struct Target(AtomicI32);
 impl Target {
     fn is_me(&self) {
         let own = std::fs::read_link("/proc/thread-self").expect("/proc is there");
-        let own = own.file_name().and_then(|id| id.to_str()?.parse().ok()).expect("a thread's number");
+        let own =
+            own.file_name().and_then(|id| id.to_str()?.parse().ok()).expect("a thread's number");
         self.0.store(own, Ordering::Relaxed);
     }
 

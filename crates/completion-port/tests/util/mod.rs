@@ -151,7 +151,7 @@ impl WayToSleep {
         let mut spins = 0_u32;
         while self.begun.load(Ordering::Acquire) == before {
             spins += 1;
-            if spins % 1000 == 0 {
+            if spins.is_multiple_of(1000) {
                 thread::yield_now();
             }
             std::hint::spin_loop();
