@@ -13,6 +13,20 @@ use crate::{net::TcpSocket, operation::OpKind, sys::Socket};
 ///
 /// The port owns it from then on, and takes care of its blocking mode: overlapped I/O is the same on a non-blocking socket (S178).
 /// It cannot be implemented outside this crate.
+///
+/// ```
+/// use completion_port::{CompletionPort, Handle, Source};
+/// use std::{io, net::TcpListener};
+///
+/// fn adopt<S: Source>(port: &CompletionPort<&'static str, ()>, source: S) -> io::Result<Handle<&'static str, ()>> {
+///     Ok(port.associate(source, "adopted")?)
+/// }
+///
+/// let port = CompletionPort::new()?;
+/// let listener = adopt(&port, TcpListener::bind("127.0.0.1:0")?)?;
+/// assert_eq!(*listener.key(), "adopted");
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait Source: sealed::Source {}
 
 pub(crate) mod sealed {

@@ -74,6 +74,16 @@ pub(crate) enum Side {
 }
 
 /// What an operation does.
+///
+/// ```
+/// use completion_port::{CompletionPort, OpKind};
+///
+/// let port = CompletionPort::<(), ()>::new()?;
+/// port.key(()).post(0, ())?;
+/// assert_eq!(port.get()?.kind(), OpKind::Post);
+/// assert_eq!(OpKind::RecvLent.to_string(), "recv_lent");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum OpKind {

@@ -14,6 +14,16 @@ use crate::{
 };
 
 /// Closes the port when it is dropped. From [`CompletionPort::close_on_drop`].
+///
+/// ```
+/// use completion_port::{CloseOnDrop, CompletionPort, GetError};
+///
+/// let port = CompletionPort::<(), ()>::new()?;
+/// let guard: CloseOnDrop<'_, (), ()> = port.close_on_drop();
+/// drop(guard);
+/// assert!(matches!(port.get(), Err(GetError::Closed)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct CloseOnDrop<'a, K: Send + Sync + 'static, T: Send + 'static>(
     pub(super) &'a CompletionPort<K, T>,

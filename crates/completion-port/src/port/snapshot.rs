@@ -45,6 +45,20 @@ pub struct Snapshot {
 }
 
 /// The operations of one kind that are not over. Part of a [`Snapshot`].
+///
+/// ```
+/// use completion_port::{CompletionPort, OpKind};
+/// use std::{net::TcpListener, time::Duration};
+///
+/// let port = CompletionPort::<(), ()>::new()?;
+/// let listener = port.associate(TcpListener::bind("127.0.0.1:0")?, ())?;
+/// listener.accept(())?;
+/// listener.accept(())?;
+/// let accepts = port.snapshot().in_flight[0];
+/// assert_eq!((accepts.kind, accepts.count), (OpKind::Accept, 2));
+/// assert!(accepts.oldest < Duration::from_secs(60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {

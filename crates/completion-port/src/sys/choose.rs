@@ -9,6 +9,12 @@ use crate::buffer::{Pool, PoolOptions};
 pub const DRIVER_VARIABLE: &str = "COMPLETION_PORT_DRIVER";
 
 /// How much of io_uring is used: the rungs of the probe ladder, from the top.
+///
+/// ```
+/// use completion_port::{DriverKind, Rung};
+///
+/// assert_eq!(DriverKind::IoUring(Rung::Basic).to_string(), "io_uring:basic");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rung {
@@ -128,6 +134,16 @@ impl fmt::Display for DriverChoice {
 }
 
 /// One driver, and whether this machine offers it. From [`probe`].
+///
+/// ```
+/// for probed in completion_port::probe() {
+///     match probed.available() {
+///         Ok(()) => println!("{}", probed.kind()),
+///         Err(why) => println!("not {}: {why}", probed.kind()),
+///     }
+///     assert_ne!(probed.available(), Err(""));
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Probed {
     kind: DriverKind,

@@ -36,6 +36,11 @@ use crate::{
 };
 
 /// A simulated network; clones are the same one. Its one port is built with [`Builder::simulated`](crate::Builder::simulated).
+///
+/// ```
+/// let network = completion_port::simulated::Network::new(7);
+/// assert_eq!(network.open_sockets(), 0);
+/// ```
 #[derive(Clone)]
 pub struct Network {
     world: Arc<World>,
@@ -43,6 +48,19 @@ pub struct Network {
 }
 
 /// The port's end of a simulated listener. [`Network::dial`] connects to it.
+///
+/// ```
+/// use completion_port::{CompletionPort, simulated::{self, Network}};
+///
+/// let network = Network::new(1);
+/// let port = CompletionPort::builder().simulated(&network).build::<(), ()>()?;
+/// let (listener, address) = network.listener();
+/// port.associate(listener, ())?.accept(())?;
+/// let peer = network.dial(&address);
+/// assert!(peer.is_some());
+/// assert!(simulated::accepted(&mut port.get()?).is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener(Socket);
 
@@ -83,32 +101,28 @@ impl Network {
     /// A listener, and the means to dial it.
     #[must_use]
     pub fn listener(&self) -> (Listener, Address) {
-        let id = self.socket(Simulacrum::default());
-        (Listener(Socket::new(self.world.clone(), id)), Address(id))
+        let name = Arc::new(());
+        let listening = Some(name.clone());
+        let id = self.socket(Simulacrum { listening, ..Simulacrum::default() });
+        (Listener(Socket::new(self.world.clone(), id)), Address { id, name })
     }
 
     /// Connects to a listener; `None` if it is closed.
     #[must_use]
     pub fn dial(&self, address: &Address) -> Option<Peer> {
-        let id = {
-            let mut state = self.world.state();
-            let id = state.sockets.insert(Simulacrum {
-                connected: true,
-                watched: true,
-                ..Simulacrum::default()
-            });
-            match state.sockets.get_mut(address.0) {
-                Some(listener) if !listener.closed => listener.backlog.push_back(id),
-                _ => {
-                    state.sockets.remove(id);
-                    return None;
-                }
-            }
-            id
-        };
-        let peer = Peer::new(self.world.clone(), id);
+        let mut state = self.world.state();
+        // Its number may be another socket's by now.
+        let listening = state.sockets.get(address.id).and_then(|one| one.listening.as_ref());
+        listening.filter(|name| Arc::ptr_eq(name, &address.name))?;
+        let id = state.sockets.insert(Simulacrum {
+            connected: true,
+            watched: true,
+            ..Simulacrum::default()
+        });
+        state.sockets[address.id].backlog.push_back(id);
+        drop(state);
         self.world.changed();
-        Some(peer)
+        Some(Peer::new(self.world.clone(), id))
     }
 
     /// Operations that are with the driver.
@@ -129,8 +143,18 @@ impl Network {
 }
 
 /// Where a simulated listener listens.
+///
+/// ```
+/// let network = completion_port::simulated::Network::new(1);
+/// let (listener, address) = network.listener();
+/// drop(listener);
+/// assert!(network.dial(&address).is_none(), "it is closed");
+/// ```
 #[derive(Debug, Clone)]
-pub struct Address(usize);
+pub struct Address {
+    id: usize,
+    name: Arc<()>,
+}
 
 /// The socket that an accept has brought, once: what [`Completion::accepted`] is on a real network.
 pub fn accepted<K, T>(done: &mut Completion<K, T>) -> Option<Socket> {

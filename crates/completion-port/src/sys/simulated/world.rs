@@ -48,6 +48,8 @@ pub(super) struct Simulacrum {
     /// Shut for reading here.
     pub deaf: bool,
     pub connected: bool,
+    /// A listener's own name.
+    pub listening: Option<Arc<()>>,
     /// Connections that wait to be accepted here.
     pub backlog: VecDeque<usize>,
     /// The peer's handle still exists.
@@ -161,7 +163,17 @@ impl World {
     }
 }
 
-/// The port's end of a simulated connection, or a listener: what is associated with a port.
+/// The port's end of a simulated connection: what is associated with a port.
+///
+/// ```
+/// use completion_port::{CompletionPort, simulated::Network};
+///
+/// let network = Network::new(1);
+/// let port = CompletionPort::builder().simulated(&network).build::<&str, ()>()?;
+/// let (socket, _peer) = network.connection();
+/// assert_eq!(*port.associate(socket, "key")?.key(), "key");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Socket {
     world: Arc<World>,
     id: usize,
@@ -200,6 +212,7 @@ impl Drop for Socket {
         let socket = &mut state.sockets[self.id];
         socket.closed = true;
         socket.finished = true;
+        socket.listening = None;
         if !socket.inbound.is_empty() {
             // As TCP does: what the peer has not read yet is destroyed.
             socket.reset = true;
@@ -218,6 +231,20 @@ impl Drop for Socket {
 }
 
 /// The other end of a connection, in the hands of the test.
+///
+/// ```
+/// use completion_port::{CompletionPort, simulated::Network};
+///
+/// let network = Network::new(1);
+/// let port = CompletionPort::builder().simulated(&network).build::<(), ()>()?;
+/// let (socket, peer) = network.connection();
+/// let server = port.associate(socket, ())?;
+///
+/// server.send(b"to the peer".to_vec().into(), ())?;
+/// assert_eq!(port.get()?.result?, 11);
+/// assert_eq!(peer.read()?, b"to the peer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Peer {
     world: Arc<World>,
     id: usize,
