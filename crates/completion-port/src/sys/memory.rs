@@ -1,14 +1,15 @@
 //! Reserved memory whose pages can be given back to the system one by one.
 
+// By libc's functions, which sanitizers watch: memory that is mapped again is new memory to them.
 use std::{ffi::c_void, io, ptr};
-
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 /// A reservation is not memory yet; where the system can be told so, it is.
 #[cfg(target_os = "linux")]
-const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 #[cfg(not(target_os = "linux"))]
-const FLAGS: MapFlags = MapFlags::PRIVATE;
+const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON;
+
+const ACCESSIBLE: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 
 /// What gives pages back.
 #[cfg(target_os = "linux")]
@@ -34,14 +35,10 @@ unsafe impl Sync for Region {}
 impl Region {
     pub(crate) fn reserve(len: usize) -> io::Result<Self> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                FLAGS,
-            )?
-        };
+        let base = unsafe { libc::mmap(ptr::null_mut(), len, ACCESSIBLE, FLAGS, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
         // Huge pages would make one touched buffer cost two megabytes. Refused only where there are none.
         #[cfg(target_os = "linux")]
         // SAFETY: advice on a mapping that was just made and is ours.
@@ -69,28 +66,22 @@ impl Region {
     /// Makes the pages fault when they are touched.
     pub(crate) fn protect(&self, offset: usize, len: usize) {
         // SAFETY: the span lies in the mapping (asserted). A guard that cannot be set guards nothing and breaks nothing.
-        let _ =
-            unsafe { rustix::mm::mprotect(self.span(offset, len), len, MprotectFlags::empty()) };
+        let _ = unsafe { libc::mprotect(self.span(offset, len), len, libc::PROT_NONE) };
     }
 
     /// Undoes [`Region::protect`].
     pub(crate) fn unprotect(&self, offset: usize, len: usize) {
         // SAFETY: as in `protect`.
-        let result = unsafe {
-            rustix::mm::mprotect(
-                self.span(offset, len),
-                len,
-                MprotectFlags::READ | MprotectFlags::WRITE,
-            )
-        };
+        let result = unsafe { libc::mprotect(self.span(offset, len), len, ACCESSIBLE) };
+        let error = io::Error::last_os_error();
         // Going on would fault in somebody else's code; here it can still be named.
-        assert!(result.is_ok(), "cannot make a guarded buffer accessible again: {result:?}");
+        assert!(result == 0, "cannot make a guarded buffer accessible again: {error}");
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: made by `reserve`, unmapped once; every buffer in it keeps its pool, and so the region, alive.
-        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.len) };
+        let _ = unsafe { libc::munmap(self.base.cast(), self.len) };
     }
 }
