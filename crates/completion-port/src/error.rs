@@ -138,6 +138,7 @@ pub(crate) fn too_many_queued(limit: usize) -> io::Error {
     )
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only Linux can tell
 pub(crate) fn second_association() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

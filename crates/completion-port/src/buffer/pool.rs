@@ -130,6 +130,7 @@ impl Free {
     }
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the io_uring driver takes buffers ahead of need
 impl Pool {
     pub(crate) fn new(options: PoolOptions) -> io::Result<Arc<Self>> {
         if !(1..=32_768).contains(&options.limit) || options.buffer_size == 0 {

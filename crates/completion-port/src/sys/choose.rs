@@ -26,6 +26,7 @@ pub enum Rung {
     Basic,
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // asked by the io_uring driver
 impl Rung {
     pub(crate) fn coop_taskrun(self) -> bool {
         !matches!(self, Rung::Basic)
