@@ -134,15 +134,18 @@ impl<K, T> Inner<K, T> {
     }
 
     pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
-        match &self.socket {
+        let writing = how != Shutdown::Read;
+        // Before the call: the peer's answer, an end that tears the connection down, can be received before it has returned.
+        let before = writing && self.finished.swap(true, Ordering::Relaxed);
+        let result = match &self.socket {
             #[cfg(feature = "simulated")]
-            Some(Socket::Simulated(socket)) => socket.shutdown(how)?,
-            _ => self.with_socket(|socket| socket.shutdown(how))?,
+            Some(Socket::Simulated(socket)) => socket.shutdown(how),
+            _ => self.with_socket(|socket| socket.shutdown(how)),
+        };
+        if writing && result.is_err() {
+            self.finished.store(before, Ordering::Relaxed);
         }
-        if how != Shutdown::Read {
-            self.finished.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        result
     }
 }
 

@@ -67,9 +67,10 @@ fn are_given_back(driver: DriverKind) {
             let listener = port.associate(listener, counted.clone()).expect("associated");
             let maker = counted.clone();
             listener.accept_each(move || maker.clone()).expect("started");
-            for _ in 0..3 {
+            for take in [true, false, true] {
                 let _client = dial(&dialled);
-                drop(get(&port));
+                let mut done = get(&port);
+                assert!(!take || done.accepted().is_some());
             }
             handle.recv_lent(counted.clone()).expect("started");
             // A connection that is accepted and whose packet nobody takes, or that is not accepted any more.

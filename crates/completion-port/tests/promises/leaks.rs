@@ -2,11 +2,11 @@
 
 use std::{io::Write, net::TcpListener, time::Duration};
 
-use completion_port::{Buffer, DriverKind};
+use completion_port::{Buffer, DriverKind, TcpSocket};
 
 use crate::util::{child::alone, connection, get, open, pair, pattern, proc::resident, reset};
 
-crate::on_each_driver!(there_are_none);
+crate::on_each_driver!(there_are_none, an_association_leaves_nothing_in_its_port);
 
 /// One life of a port: something of everything, finished and unfinished.
 fn live(driver: DriverKind) {
@@ -50,5 +50,24 @@ fn there_are_none(driver: DriverKind) {
         let grown = resident().saturating_sub(before);
         // A context of each life would be 600 kB, a buffer 18 MB.
         assert!(grown < 500_000, "{grown} bytes more after 60 lives");
+    });
+}
+
+/// A port that lives long has seen many sockets. In a process of its own, too.
+fn an_association_leaves_nothing_in_its_port(driver: DriverKind) {
+    const MANY: usize = 20_000;
+    alone(|| {
+        let port = open::<(), ()>(driver);
+        let like = "127.0.0.1:0".parse().expect("an address");
+        let associate = || {
+            let socket = TcpSocket::new(&like).expect("a socket");
+            drop(port.associate(socket, ()).expect("associated"));
+            drop(port.key(()));
+        };
+        (0..MANY / 10).for_each(|_| associate());
+        let before = resident();
+        (0..MANY).for_each(|_| associate());
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 20 * MANY, "{grown} bytes more after {MANY} associations");
     });
 }

@@ -13,13 +13,17 @@ use completion_port::{
 };
 
 use crate::util::{
-    WayToSleep, assert_nothing_left, assert_same, child::alone, get, pair, pattern, proc::resident,
-    situation, take, until,
+    WayToSleep, assert_nothing_left, assert_same,
+    child::alone,
+    get, pair, pattern,
+    proc::{resident, scaled},
+    reset, situation, take, until,
 };
 
 crate::on_each_driver!(
     receives_wait_in_order_and_are_counted,
     receives_wait_behind_a_driver_that_keeps_some_ready,
+    receives_do_not_wait_while_there_are_buffers,
     a_receive_that_waits_can_be_cancelled,
     closes_end_receives_that_wait,
     a_graceful_end_at_the_limit_keeps_its_deadline,
@@ -116,6 +120,29 @@ fn receives_wait_behind_a_driver_that_keeps_some_ready(driver: DriverKind) {
     drop(held);
     assert_nothing_left(&port);
     assert_eq!(port.snapshot().pool.lent, 0);
+}
+
+/// More at once than a driver keeps ready for the kernel (128), far fewer than there are: whoever counts a wait then sees a shortage
+/// that is none.
+fn receives_do_not_wait_while_there_are_buffers(driver: DriverKind) {
+    let count = scaled("receives that come by a buffer at once", 300, 2);
+    let port: Port = crate::util::open(driver);
+    let mut connections: Vec<_> = (0..count as u32).map(|key| pair(&port, key)).collect();
+    for (server, _) in &connections {
+        server.recv_lent(()).expect("started");
+    }
+    for (key, (_, client)) in connections.iter_mut().enumerate() {
+        client.write_all(&pattern(key, 10)).expect("written");
+    }
+    let packets = take(&port, count);
+    for done in &packets {
+        assert_eq!(done.buffer[..], pattern(*done.handle.key() as usize, 10));
+    }
+    let pool = port.snapshot().pool;
+    assert_eq!((pool.lent, pool.peak, pool.waited), (count, count, 0));
+    drop(packets);
+    assert_nothing_left(&port);
+    connections.into_iter().for_each(|(_, client)| reset(client));
 }
 
 fn a_receive_that_waits_can_be_cancelled(driver: DriverKind) {

@@ -58,7 +58,7 @@ fn less_than_a_millisecond_neither_spins_nor_hangs(driver: DriverKind) {
         "{switches} switches in {TIMES} waits that took {took:?}"
     );
     let cpu = now.cpu - cost.cpu;
-    assert!(cpu < TIMES * time, "{cpu:?} of {took:?} were spent running");
+    assert!(cpu < took * 2 / 3, "{cpu:?} of {took:?} were spent running");
 }
 
 /// Longer than the clocks of the system reach: that is for ever, and not at once.
