@@ -138,6 +138,39 @@ pub(crate) fn too_many_queued(limit: usize) -> io::Error {
     )
 }
 
+pub(crate) fn no_batch() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a batch of no packets was asked for")
+}
+
+pub(crate) fn not_beside() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this driver cannot be waited for alertably (the clock of a simulated one stands still meanwhile)",
+    )
+}
+
+pub(crate) fn has_port() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a socket that belongs to a completion port takes no completion routines: its completions go to the port",
+    )
+}
+
+pub(crate) fn thread_gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the thread has ended, and its queue of APCs with it")
+}
+
+pub(crate) fn thread_ending() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the thread is ending: it takes no completion routines any more",
+    )
+}
+
+pub(crate) fn has_driver() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "the thread has a driver for its routines already")
+}
+
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only Linux can tell
 pub(crate) fn second_association() -> io::Error {
     io::Error::new(

@@ -8,6 +8,7 @@ mod handle;
 mod net;
 mod operation;
 mod port;
+pub mod routine;
 mod schedule;
 mod sys;
 

@@ -6,15 +6,39 @@
 
 use std::{io, os::fd::OwnedFd};
 
+/// Which socket it is, whatever descriptor names it; `None` where the system cannot tell.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] Option<u64>);
+
+impl Identity {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of(fd: &OwnedFd) -> Self {
+        // An emulated or confined kernel may have no cookies; that must not cost the socket.
+        Self(rustix::net::sockopt::socket_cookie(fd).ok())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn of(_: &OwnedFd) -> Self {
+        Self(None)
+    }
+
+    /// Whether it belongs to a port.
+    pub(crate) fn has_port(self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.0.is_some_and(|cookie| linux::associated(cookie).contains(&cookie));
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+}
+
 /// Held while the socket is associated.
-pub(super) struct Association(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] u64);
+pub(crate) struct Association(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] u64);
 
 impl Association {
     /// `None` where the system cannot tell.
     #[cfg(target_os = "linux")]
     pub(super) fn claim(fd: &OwnedFd) -> io::Result<Option<Self>> {
-        // An emulated or confined kernel may have no cookies; that must not cost the association.
-        let Ok(cookie) = rustix::net::sockopt::socket_cookie(fd) else { return Ok(None) };
+        let Some(cookie) = Identity::of(fd).0 else { return Ok(None) };
         if linux::associated(cookie).insert(cookie) {
             Ok(Some(Self(cookie)))
         } else {

@@ -26,7 +26,8 @@ use std::{
 
 use socket2::SockRef;
 
-use self::association::Association;
+pub(crate) use self::association::Association;
+pub(crate) use self::association::Identity;
 pub(crate) use self::direction::{Closed, Direction};
 pub(crate) use self::source::Role;
 pub(crate) use self::source::sealed;
@@ -157,10 +158,20 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         role: Role,
         key: K,
     ) -> Result<Self, (io::Error, Socket, K)> {
-        let association = match socket.os().map(Association::claim).transpose() {
-            Ok(association) => association.flatten(),
-            Err(e) => return Err((e, socket, key)),
-        };
+        match socket.os().map(Association::claim).transpose() {
+            Ok(association) => Self::attach(port, socket, role, key, association.flatten()),
+            Err(e) => Err((e, socket, key)),
+        }
+    }
+
+    /// Makes a socket usable through the port's driver, without the claim that it is this port's alone.
+    pub(crate) fn attach(
+        port: &Arc<Shared<K, T>>,
+        socket: Socket,
+        role: Role,
+        key: K,
+        association: Option<Association>,
+    ) -> Result<Self, (io::Error, Socket, K)> {
         let token = match port.driver.attach(&socket) {
             Ok(token) => token,
             Err(e) => return Err((e, socket, key)),

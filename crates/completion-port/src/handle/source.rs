@@ -9,7 +9,8 @@ use std::{
 
 use crate::{net::TcpSocket, operation::OpKind, sys::Socket};
 
-/// A socket that can be associated with a completion port: the standard library's, and [`TcpSocket`].
+/// A socket that can be associated with a completion port: the standard library's, [`TcpSocket`], and
+/// [`OverlappedSocket`](crate::routine::OverlappedSocket).
 ///
 /// The port owns it from then on, and takes care of its blocking mode: overlapped I/O is the same on a non-blocking socket (S178).
 /// It cannot be implemented outside this crate.
@@ -33,12 +34,15 @@ pub(crate) mod sealed {
     use super::*;
 
     pub trait Source: Sized {
+        /// What is left of the source while its socket is being associated.
         #[doc(hidden)]
-        const ROLE: Role;
+        type Kept;
         #[doc(hidden)]
-        fn into_socket(self) -> Opaque;
+        fn role(&self) -> Role;
         #[doc(hidden)]
-        fn from_socket(socket: Opaque) -> Option<Self>;
+        fn into_socket(self) -> (Opaque, Self::Kept);
+        #[doc(hidden)]
+        fn from_socket(socket: Opaque, kept: Self::Kept) -> Option<Self>;
     }
 
     /// Keeps the crate's own socket type out of the public trait.
@@ -76,15 +80,20 @@ macro_rules! sources {
         impl Source for $kind {}
 
         impl sealed::Source for $kind {
-            const ROLE: Role = Role::$role;
+            type Kept = ();
 
-            fn into_socket(self) -> Opaque {
-                Opaque(Socket::Os(OwnedFd::from(self)))
+            fn role(&self) -> Role {
+                Role::$role
             }
 
-            fn from_socket(socket: Opaque) -> Option<Self> {
+            fn into_socket(self) -> (Opaque, ()) {
+                (Opaque(Socket::Os(OwnedFd::from(self))), ())
+            }
+
+            fn from_socket(socket: Opaque, (): ()) -> Option<Self> {
                 match socket.0 {
                     Socket::Os(fd) => Some(fd.into()),
+                    Socket::Shared(_) => None,
                     #[cfg(feature = "simulated")]
                     Socket::Simulated(_) => None,
                 }

@@ -5,15 +5,15 @@ use std::{
     error::Error,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::Shared;
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, until},
-    sys::Event,
+    schedule::{Next, Sleeper, ThreadSleeper, until},
+    sys::{Driver, Event},
 };
 
 /// Why there is no packet.
@@ -35,6 +35,9 @@ pub enum GetError {
     Closed,
     /// The time is up: `WAIT_TIMEOUT` (S20).
     TimedOut,
+    /// Routines of this thread have run instead: `WAIT_IO_COMPLETION` (S33). Only from an alertable wait
+    /// ([`get_alertable`](crate::CompletionPort::get_alertable)).
+    Alerted,
     /// The driver failed, which no program causes, or the call made no sense.
     Failed(io::Error),
 }
@@ -44,6 +47,7 @@ impl fmt::Display for GetError {
         match self {
             GetError::Closed => f.write_str("the completion port is closed"),
             GetError::TimedOut => f.write_str("no packet came in time"),
+            GetError::Alerted => f.write_str("completion routines ran, and no packet was taken"),
             GetError::Failed(e) => write!(f, "no packet could be taken: {e}"),
         }
     }
@@ -63,6 +67,7 @@ impl From<GetError> for io::Error {
         match error {
             GetError::Closed => crate::error::port_closed(),
             GetError::TimedOut => io::ErrorKind::TimedOut.into(),
+            GetError::Alerted => io::Error::new(io::ErrorKind::Interrupted, error),
             GetError::Failed(e) => e,
         }
     }
@@ -83,16 +88,49 @@ pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
     max: usize,
     timeout: Option<Duration>,
 ) -> Result<usize, GetError> {
-    // A time beyond the clock's range is none.
-    let deadline = timeout.and_then(|timeout| shared.driver.now().checked_add(timeout));
+    shared.scheduler.join();
+    take(shared, out, max, shared.deadline(timeout), &mut ThreadSleeper)
+}
+
+/// How a thread waits at a port: parked until its turn, and asleep in the driver while it has the seat.
+pub(crate) trait Wait: Sleeper {
+    /// [`Driver::wait`]. True if something has come beside, which ends the wait.
+    fn sleep(
+        &mut self,
+        driver: &dyn Driver,
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool>;
+}
+
+impl Wait for ThreadSleeper {
+    fn sleep(
+        &mut self,
+        driver: &dyn Driver,
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
+        driver.wait(timeout, events).map(|()| false)
+    }
+}
+
+/// Takes what is there, at most `max`, waiting in the given way. `Alerted` when something has come beside, and no packet.
+pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    out: &mut Vec<Completion<K, T>>,
+    max: usize,
+    deadline: Option<Instant>,
+    wait: &mut impl Wait,
+) -> Result<usize, GetError> {
     let before = out.len();
-    let next = match shared.scheduler.next(max, out, deadline) {
-        Next::Drive => drive(shared, out, max, deadline)?,
+    let next = match shared.scheduler.next(max, out, deadline, wait) {
+        Next::Drive => drive(shared, out, max, deadline, wait)?,
         next => next,
     };
     match next {
         Next::Taken => Ok(out.len() - before),
         Next::TimedOut => Err(GetError::TimedOut),
+        Next::Beside => Err(GetError::Alerted),
         Next::Closed | Next::Drive => Err(GetError::Closed),
     }
 }
@@ -122,11 +160,12 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     out: &mut Vec<Completion<K, T>>,
     max: usize,
-    deadline: Option<std::time::Instant>,
+    deadline: Option<Instant>,
+    wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
     let mut seat = Seat { shared, packets: Vec::new(), given_up: false };
     let mut events = Vec::new();
-    let mut looked = false;
+    let (mut looked, mut beside) = (false, false);
     loop {
         let panic = settle_all(shared, &mut events, &mut seat.packets);
         if let Some(panic) = panic {
@@ -146,6 +185,9 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
                 }
             }
         }
+        if beside {
+            return Ok(Next::Beside);
+        }
         let now = shared.driver.now();
         let left = until(deadline, now);
         if looked && left == Some(Duration::ZERO) {
@@ -155,13 +197,13 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
         let asleep = sleep != Some(Duration::ZERO) && shared.scheduler.fall_asleep();
-        let waited =
-            shared.driver.wait(if asleep { sleep } else { Some(Duration::ZERO) }, &mut events);
+        let sleep = if asleep { sleep } else { Some(Duration::ZERO) };
+        let waited = wait.sleep(&*shared.driver, sleep, &mut events);
         if asleep {
             shared.scheduler.wake_up();
         }
         looked = true;
-        waited.map_err(GetError::Failed)?;
+        beside = waited.map_err(GetError::Failed)?;
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod builder;
 mod close;
-mod get;
+pub(crate) mod get;
 mod shared;
 mod snapshot;
 
@@ -77,7 +77,7 @@ use crate::{
 /// ```
 #[doc(alias = "CreateIoCompletionPort")]
 pub struct CompletionPort<K: Send + Sync + 'static, T: Send + 'static> {
-    shared: Arc<Shared<K, T>>,
+    pub(crate) shared: Arc<Shared<K, T>>,
 }
 
 impl CompletionPort<(), ()> {
@@ -187,10 +187,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
         timeout: Option<Duration>,
     ) -> Result<usize, GetError> {
         if max == 0 {
-            return Err(GetError::Failed(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a batch of no packets was asked for",
-            )));
+            return Err(GetError::Failed(error::no_batch()));
         }
         get::many(&self.shared, out, max, timeout)
     }

@@ -89,8 +89,13 @@ impl<K, T> Shared<K, T> {
         drop(gone);
     }
 
+    /// When a wait of so long is over. A time beyond the clock's range is none.
+    pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Option<Instant> {
+        timeout.and_then(|timeout| self.driver.now().checked_add(timeout))
+    }
+
     /// All handles that exist now.
-    pub(super) fn handles(&self) -> Vec<Arc<Inner<K, T>>> {
+    pub(crate) fn handles(&self) -> Vec<Arc<Inner<K, T>>> {
         lock(&self.handles).iter().filter_map(|(_, handle)| handle.upgrade()).collect()
     }
 
@@ -204,13 +209,17 @@ pub(super) fn associate<K: Send + Sync + 'static, T: Send + 'static, S: Source>(
     source: S,
     key: K,
 ) -> Result<Handle<K, T>, NotAssociated<S, K>> {
-    let role: Role = S::ROLE;
-    Handle::associate(shared, source.into_socket().0, role, key).map_err(|(error, socket, key)| {
-        // The very socket that `into_socket` made, so it turns back.
-        let source = S::from_socket(sealed::Opaque(socket))
-            .unwrap_or_else(|| unreachable!("a socket keeps its kind"));
-        NotAssociated { error, source, key }
-    })
+    let role: Role = source.role();
+    let (socket, kept) = source.into_socket();
+    match Handle::associate(shared, socket.0, role, key) {
+        Ok(handle) => Ok(handle),
+        Err((error, socket, key)) => {
+            // The very socket that `into_socket` made, so it turns back.
+            let source = S::from_socket(sealed::Opaque(socket), kept)
+                .unwrap_or_else(|| unreachable!("a socket keeps its kind"));
+            Err(NotAssociated { error, source, key })
+        }
+    }
 }
 
 impl<K, T> Shared<K, T> {

@@ -8,7 +8,7 @@ use loom::{
     thread,
 };
 
-use super::{Next, Scheduler};
+use super::{Next, Scheduler, ThreadSleeper};
 
 /// Preemptions that loom tries in one execution: enough for every pair of races between three threads.
 const PREEMPTIONS: usize = 3;
@@ -56,7 +56,7 @@ impl Port {
     fn get(&self) -> Option<u32> {
         let mut out = Vec::new();
         loop {
-            let next = match self.scheduler.next(1, &mut out, None) {
+            let next = match self.scheduler.next(1, &mut out, None, &mut ThreadSleeper) {
                 Next::Drive => self.drive(&mut out),
                 next => next,
             };

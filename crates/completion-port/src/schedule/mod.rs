@@ -13,20 +13,25 @@
 //! This is where the limit on running threads, the detection of blocked ones and the policy of waking will live (promises 5 to 7);
 //! the rest of the library only knows [`Scheduler::next`], [`Scheduler::push`] and the seat.
 
+mod membership;
 mod sync;
 pub(crate) mod timers;
+mod waker;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
+use self::membership::Membership;
 use self::sync::{Arc, Mutex, MutexGuard, Thread, thread};
+pub(crate) use self::waker::{Park, Sleeper, ThreadSleeper, Waker};
 
 /// After this many packets in a row from the queue, a free seat is used to look at the driver: posts alone must not starve I/O.
 const LOOK_AFTER: u32 = 64;
 
 pub(crate) struct Scheduler<P> {
+    membership: Membership,
     state: Mutex<State<P>>,
 }
 
@@ -58,7 +63,7 @@ enum Seat {
 }
 
 struct Parked<P> {
-    thread: Thread,
+    waker: Waker,
     slot: Mutex<Slot<P>>,
 }
 
@@ -76,6 +81,8 @@ pub(crate) enum Next {
     /// It has the seat: it drives, and then calls [`Scheduler::leave`] or [`Scheduler::next_in_seat`].
     Drive,
     TimedOut,
+    /// There is something beside the port.
+    Beside,
     Closed,
 }
 
@@ -91,15 +98,38 @@ impl<P> Scheduler<P> {
             since_look: 0,
             closer: None,
         };
-        Self { state: Mutex::new(state) }
+        Self { membership: Membership::new(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {
         sync::lock(&self.state)
     }
 
+    /// The calling thread waits here: it belongs to this port until it waits at another (S46).
+    pub(crate) fn join(&self) {
+        self.membership.join();
+    }
+
+    /// Tells ports apart; never used twice.
+    pub(crate) fn number(&self) -> u64 {
+        self.membership.number()
+    }
+
+    /// Whether the calling thread belongs to this port.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.membership.is_joined()
+    }
+
     /// Up to `max` packets for the calling thread, or the seat, or a wait until `deadline`.
-    pub(crate) fn next(&self, max: usize, out: &mut Vec<P>, deadline: Option<Instant>) -> Next {
+    ///
+    /// `sleeper` is how the thread waits meanwhile; what comes beside the port does not keep it from a packet that it was given.
+    pub(crate) fn next(
+        &self,
+        max: usize,
+        out: &mut Vec<P>,
+        deadline: Option<Instant>,
+        sleeper: &mut impl Sleeper,
+    ) -> Next {
         let parked = {
             let mut state = self.state();
             if state.closed {
@@ -116,7 +146,7 @@ impl<P> Scheduler<P> {
                 return Next::Taken;
             }
             let parked =
-                Arc::new(Parked { thread: thread::current(), slot: Mutex::new(Slot::Waiting) });
+                Arc::new(Parked { waker: sleeper.waker(), slot: Mutex::new(Slot::Waiting) });
             state.parked.push(parked.clone());
             parked
         };
@@ -133,13 +163,15 @@ impl<P> Scheduler<P> {
                 Slot::Seat => return Next::Drive,
                 Slot::Closed => return Next::Closed,
             }
-            if sync::park_until(deadline) {
-                continue;
-            }
+            let reason = match sleeper.park(deadline) {
+                Park::Woken => continue,
+                Park::TimedOut => Next::TimedOut,
+                Park::Beside => Next::Beside,
+            };
             let mut state = self.state();
             if let Some(at) = state.parked.iter().rposition(|other| Arc::ptr_eq(other, &parked)) {
                 state.parked.remove(at);
-                return Next::TimedOut;
+                return reason;
             }
             // Somebody has just put something into the slot.
         }
@@ -177,15 +209,20 @@ impl<P> Scheduler<P> {
         let woken = state.hand_out();
         let follower = state.free_seat();
         drop(state);
-        woken.into_iter().chain(follower).for_each(|thread| thread.unpark());
+        woken.into_iter().chain(follower).for_each(Waker::wake);
         Next::Taken
+    }
+
+    /// For who has the port to itself: takes all packets that are here, without a look at the driver.
+    pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
+        self.state().take(usize::MAX, out);
     }
 
     /// Gives the seat up without a packet.
     pub(crate) fn leave(&self) {
         let follower = self.state().free_seat();
-        if let Some(thread) = follower {
-            thread.unpark();
+        if let Some(waker) = follower {
+            waker.wake();
         }
     }
 
@@ -207,7 +244,7 @@ impl<P> Scheduler<P> {
         let woken = state.hand_out();
         let rouse = !state.ready.is_empty() && state.rouse();
         drop(state);
-        woken.into_iter().for_each(|thread| thread.unpark());
+        woken.into_iter().for_each(Waker::wake);
         rouse
     }
 
@@ -232,7 +269,7 @@ impl<P> Scheduler<P> {
         }
         let rouse = state.rouse();
         drop(state);
-        parked.iter().for_each(|one| one.thread.unpark());
+        parked.iter().for_each(|one| one.waker.clone().wake());
         Some(rouse)
     }
 
@@ -287,25 +324,25 @@ impl<P> State<P> {
         count > 0
     }
 
-    /// Puts the oldest packets into the slots of the newest threads. Those are to be unparked when the lock is free.
-    fn hand_out(&mut self) -> Vec<Thread> {
+    /// Puts the oldest packets into the slots of the newest threads. Those are to be woken when the lock is free.
+    fn hand_out(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while !self.ready.is_empty() {
             let Some(parked) = self.parked.pop() else { break };
             if let Some(packet) = self.ready.pop_front() {
                 *sync::lock(&parked.slot) = Slot::Packet(packet);
-                woken.push(parked.thread.clone());
+                woken.push(parked.waker.clone());
             }
         }
         woken
     }
 
-    /// Frees the seat, or puts the newest parked thread into it. The returned thread is to be unparked when the lock is free.
-    fn free_seat(&mut self) -> Option<Thread> {
+    /// Frees the seat, or puts the newest parked thread into it. The returned one is to be woken when the lock is free.
+    fn free_seat(&mut self) -> Option<Waker> {
         if let Some(parked) = self.parked.pop() {
             self.seat = Seat::Taken;
             *sync::lock(&parked.slot) = Slot::Seat;
-            return Some(parked.thread.clone());
+            return Some(parked.waker.clone());
         }
         self.seat = Seat::Free;
         if let Some(closer) = self.closer.take() {

@@ -9,11 +9,13 @@
 //!   `simulated` (a virtual clock and seeded faults) and, to come, `windows`.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
+//! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 
+pub(crate) mod beside;
 pub(crate) mod choose;
 #[cfg(target_os = "linux")]
 mod io_uring;
@@ -25,6 +27,7 @@ mod socket;
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     ptr::NonNull,
     time::{Duration, Instant},
 };
@@ -77,6 +80,10 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
     fn wake(&self);
+
+    /// Readable while [`wait`](Driver::wait) has something to report or somebody has called [`wake`](Driver::wake): who sleeps on
+    /// several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant;

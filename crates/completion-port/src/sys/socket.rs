@@ -4,6 +4,7 @@ use std::{
     mem,
     net::TcpStream,
     os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 
 use crate::buffer::Buffer;
@@ -11,6 +12,8 @@ use crate::buffer::Buffer;
 /// An owned socket.
 pub(crate) enum Socket {
     Os(OwnedFd),
+    /// One that others use besides: each thread that starts I/O with routines on it does so by a handle of its own.
+    Shared(Arc<OwnedFd>),
     #[cfg(feature = "simulated")]
     Simulated(super::simulated::Socket),
 }
@@ -20,6 +23,7 @@ impl Socket {
     pub(crate) fn os(&self) -> Option<&OwnedFd> {
         match self {
             Socket::Os(fd) => Some(fd),
+            Socket::Shared(fd) => Some(fd),
             #[cfg(feature = "simulated")]
             Socket::Simulated(_) => None,
         }
@@ -28,6 +32,7 @@ impl Socket {
     pub(crate) fn into_tcp_stream(self) -> Option<TcpStream> {
         match self {
             Socket::Os(fd) => Some(fd.into()),
+            Socket::Shared(_) => None,
             #[cfg(feature = "simulated")]
             Socket::Simulated(_) => None,
         }

@@ -424,6 +424,10 @@ impl Driver for IoUring {
         let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
     }
 
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.ring.descriptor())
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }

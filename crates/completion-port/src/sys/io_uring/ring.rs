@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -59,6 +59,12 @@ impl Ring {
             }
         }
         Ok(Self { ring, submitting: Mutex::new(()), reaping: Mutex::new(()) })
+    }
+
+    /// Readable while completions are there, or completion work that waits for this thread (io_uring(7)).
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: open as long as the ring, which the result borrows.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {

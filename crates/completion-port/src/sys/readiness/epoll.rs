@@ -1,6 +1,10 @@
 //! epoll, edge-triggered, with an eventfd to wake its sleeper.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
@@ -85,6 +89,11 @@ impl Poller {
             });
         }
         Ok(())
+    }
+
+    /// Readable while an edge waits to be told (epoll(7)).
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
     }
 
     pub(super) fn notify(&self) {

@@ -17,6 +17,7 @@ mod poller;
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -209,6 +210,10 @@ impl Driver for Readiness {
 
     fn wake(&self) {
         self.poller.notify();
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.descriptor()
     }
 
     fn now(&self) -> Instant {

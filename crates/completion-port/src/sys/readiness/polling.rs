@@ -5,7 +5,7 @@
 use std::{
     io,
     num::NonZeroUsize,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -60,6 +60,21 @@ impl Poller {
             closed: true,
         }));
         Ok(())
+    }
+
+    /// Readable while an edge waits to be told.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        #[cfg(any(
+            target_os = "linux",
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        ))]
+        return Some(self.poller.as_fd());
+        #[allow(unreachable_code, reason = "where the poller is no descriptor")]
+        None
     }
 
     pub(super) fn notify(&self) {

@@ -166,16 +166,20 @@ macro_rules! source {
         impl Source for $kind {}
 
         impl sealed::Source for $kind {
-            const ROLE: Role = Role::$role;
+            type Kept = ();
 
-            fn into_socket(self) -> sealed::Opaque {
-                sealed::Opaque(AnySocket::Simulated($into(self)))
+            fn role(&self) -> Role {
+                Role::$role
             }
 
-            fn from_socket(socket: sealed::Opaque) -> Option<Self> {
+            fn into_socket(self) -> (sealed::Opaque, ()) {
+                (sealed::Opaque(AnySocket::Simulated($into(self))), ())
+            }
+
+            fn from_socket(socket: sealed::Opaque, (): ()) -> Option<Self> {
                 match socket.0 {
                     AnySocket::Simulated(socket) => Some($from(socket)),
-                    AnySocket::Os(_) => None,
+                    AnySocket::Os(_) | AnySocket::Shared(_) => None,
                 }
             }
         }

@@ -13,6 +13,7 @@ mod world;
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     ptr::NonNull,
     sync::Arc,
     time::{Duration, Instant},
@@ -240,6 +241,11 @@ impl Driver for Simulated {
     fn wake(&self) {
         self.world.state().woken = true;
         self.world.changed();
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        // Its clock stands still while it is slept on from outside.
+        None
     }
 
     fn now(&self) -> Instant {

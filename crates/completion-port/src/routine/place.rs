@@ -1,0 +1,383 @@
+//! What a thread needs for its routines: a port of its own, and the closures that cannot leave the thread.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use slab::Slab;
+
+use super::{
+    apc::Apc,
+    socket::Inner,
+    start::{Done, Routine},
+};
+use crate::{
+    error,
+    handle::Handle,
+    operation::Completion,
+    port::{
+        CompletionPort, GetError,
+        get::{Wait, take},
+    },
+    schedule::{Park, Sleeper, ThreadSleeper, Waker},
+    sys::{
+        Driver, Event,
+        beside::{self, Beside},
+        choose::{DriverChoice, DriverKind},
+    },
+};
+
+/// The key of a thread's handle on a socket: the socket, as long as somebody has it.
+pub(super) type Key = Weak<Inner>;
+
+/// The context of what is queued for a thread.
+pub(super) enum Task {
+    /// Call the routine in this slot: its operation is over. The socket stays as long as anything is pending on it.
+    Routine { slot: usize, socket: Arc<Inner> },
+    /// Call this: another thread wants it.
+    User(Apc),
+    /// Look up: there is something beside the queue.
+    Nudge,
+}
+
+type Packet = Completion<Key, Task>;
+
+/// How often a wait looks for more after it has run what there was.
+const ROUNDS: usize = 16;
+
+/// A place that no thread has taken yet.
+pub(super) struct Seed {
+    pub port: CompletionPort<Key, Task>,
+    /// What others post from.
+    pub own: Handle<Key, Task>,
+}
+
+impl Seed {
+    pub(super) fn new(driver: Option<DriverKind>) -> io::Result<Self> {
+        let builder = CompletionPort::builder().limit(1);
+        let port = match driver {
+            Some(kind) => builder.driver(kind),
+            None => builder,
+        }
+        .build()?;
+        let own = port.key(Weak::new());
+        Ok(Self { port, own })
+    }
+}
+
+thread_local! {
+    static HERE: OnceCell<Rc<Place>> = const { OnceCell::new() };
+}
+
+pub(super) struct Place {
+    seed: Seed,
+    /// Routines of operations in flight. A slot is empty between the reservation and the start.
+    routines: RefCell<Slab<Option<Routine>>>,
+    /// Taken from the port, and to be run in this order.
+    pending: RefCell<VecDeque<Packet>>,
+    /// The sockets whose routines are running: more than one where waits are nested.
+    running: RefCell<Vec<*const Inner>>,
+}
+
+/// Why a thread does not sleep any more.
+pub(super) enum Gathered {
+    /// There is something to run.
+    Runnable,
+    /// Perhaps there is something beside.
+    Beside,
+    TimedOut,
+}
+
+impl Place {
+    /// The calling thread's, made if need be.
+    pub(super) fn here() -> io::Result<Rc<Self>> {
+        match Self::existing()? {
+            Some(place) => Ok(place),
+            None => Self::settle(Seed::new(None)?),
+        }
+    }
+
+    /// The calling thread's, if it has one.
+    pub(super) fn existing() -> io::Result<Option<Rc<Self>>> {
+        HERE.try_with(|here| here.get().cloned()).map_err(|_| error::thread_ending())
+    }
+
+    /// Makes it the calling thread's.
+    pub(super) fn settle(seed: Seed) -> io::Result<Rc<Self>> {
+        let place = Rc::new(Self {
+            seed,
+            routines: RefCell::default(),
+            pending: RefCell::default(),
+            running: RefCell::default(),
+        });
+        let set = HERE.try_with(|here| here.set(place.clone()));
+        match set {
+            Ok(Ok(())) => Ok(place),
+            Ok(Err(_)) => Err(error::has_driver()),
+            Err(_) => Err(error::thread_ending()),
+        }
+    }
+
+    /// The handle that is posted from.
+    pub(super) fn own(&self) -> &Handle<Key, Task> {
+        &self.seed.own
+    }
+
+    pub(super) fn port(&self) -> &CompletionPort<Key, Task> {
+        &self.seed.port
+    }
+
+    /// A slot for a routine whose operation is about to start.
+    pub(super) fn reserve(&self) -> usize {
+        self.routines.borrow_mut().insert(None)
+    }
+
+    pub(super) fn fill(&self, slot: usize, routine: Routine) {
+        if let Some(place) = self.routines.borrow_mut().get_mut(slot) {
+            *place = Some(routine);
+        }
+    }
+
+    pub(super) fn give_back(&self, slot: usize) -> Option<Routine> {
+        self.routines.borrow_mut().try_remove(slot).flatten()
+    }
+
+    /// Sleeps until there is something to run, something beside, or the time is up. Nothing is run.
+    pub(super) fn gather(
+        &self,
+        deadline: Option<Instant>,
+        beside: Option<Beside<'_>>,
+    ) -> io::Result<Gathered> {
+        loop {
+            if self.has_runnable() {
+                return Ok(Gathered::Runnable);
+            }
+            let shared = &self.seed.port.shared;
+            let mut packets = Vec::new();
+            let taken = take(shared, &mut packets, usize::MAX, deadline, &mut InPlace(beside));
+            let nudged = self.queue(packets);
+            match taken {
+                Ok(_) if nudged && !self.has_runnable() => return Ok(Gathered::Beside),
+                Ok(_) => {}
+                Err(GetError::Alerted) => return Ok(Gathered::Beside),
+                Err(GetError::TimedOut) => return Ok(Gathered::TimedOut),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// True if somebody has nudged the thread.
+    fn queue(&self, packets: Vec<Packet>) -> bool {
+        let before = packets.len();
+        let mut pending = self.pending.borrow_mut();
+        let had = pending.len();
+        pending.extend(packets.into_iter().filter(|packet| !matches!(packet.context, Task::Nudge)));
+        pending.len() - had < before
+    }
+
+    /// Runs all that is queued, first in, first out (S170). True if anything ran.
+    pub(super) fn run(&self) -> bool {
+        let mut ran = false;
+        for _ in 0..ROUNDS {
+            while let Some(packet) = self.next() {
+                ran = true;
+                self.call(packet);
+            }
+            let mut more = Vec::new();
+            self.seed.port.shared.scheduler.take_queued(&mut more);
+            if more.is_empty() {
+                break;
+            }
+            self.queue(more);
+        }
+        ran
+    }
+
+    fn has_runnable(&self) -> bool {
+        self.pending.borrow().iter().any(|packet| self.may_run(packet))
+    }
+
+    /// Routines of one socket do not nest (S173).
+    fn may_run(&self, packet: &Packet) -> bool {
+        match &packet.context {
+            Task::Routine { socket, .. } => !self.running.borrow().contains(&Arc::as_ptr(socket)),
+            Task::User(_) | Task::Nudge => true,
+        }
+    }
+
+    fn next(&self) -> Option<Packet> {
+        let mut pending = self.pending.borrow_mut();
+        let at = pending.iter().position(|packet| self.may_run(packet))?;
+        pending.remove(at)
+    }
+
+    /// The user's code: nothing is borrowed.
+    fn call(&self, mut packet: Packet) {
+        let buffers = packet.buffers();
+        let Completion { result, buffer, context, .. } = packet;
+        match context {
+            Task::Routine { slot, socket } => {
+                let Some(routine) = self.give_back(slot) else { return };
+                let _running = Running::new(self, Arc::as_ptr(&socket));
+                routine(Done::new(socket.into(), result, buffer, buffers));
+            }
+            Task::User(apc) => apc(),
+            Task::Nudge => {}
+        }
+    }
+
+    /// What wakes the thread out of [`gather`](Place::gather), from any thread.
+    fn waker(&self) -> Waker {
+        let own = self.seed.own.clone();
+        // Refused when the thread has ended: nobody is left to be woken.
+        Waker::Elsewhere(Arc::new(move || _ = own.post(0, Task::Nudge)))
+    }
+}
+
+/// Marks a socket whose routine runs, also if it panics.
+struct Running<'a>(&'a Place);
+
+impl<'a> Running<'a> {
+    fn new(place: &'a Place, socket: *const Inner) -> Self {
+        place.running.borrow_mut().push(socket);
+        Self(place)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.borrow_mut().pop();
+    }
+}
+
+impl Drop for Place {
+    /// The thread ends: what it started is cancelled, and no routine runs (S105, S109).
+    fn drop(&mut self) {
+        let quietly = |drop: &mut dyn FnMut()| {
+            if catch_unwind(AssertUnwindSafe(drop)).is_err() {
+                tracing::error!(
+                    "a completion routine's closure panicked when it was dropped, at the end of its thread"
+                );
+            }
+        };
+        // Other threads' handles on a socket outlive this one, which is of no use any more.
+        for handle in self.seed.port.shared.handles() {
+            if let Some(socket) = handle.key.upgrade() {
+                quietly(&mut || socket.forget(self.seed.port.shared.scheduler.number()));
+            }
+        }
+        let mut left = self.seed.port.close();
+        left.extend(self.pending.get_mut().drain(..));
+        for packet in left {
+            let mut packet = Some(packet);
+            quietly(&mut || drop(packet.take()));
+        }
+        for routine in self.routines.get_mut().drain() {
+            let mut routine = Some(routine);
+            quietly(&mut || drop(routine.take()));
+        }
+    }
+}
+
+/// How a thread waits at its own port: asleep in its driver, and beside.
+struct InPlace<'a>(Option<Beside<'a>>);
+
+impl Sleeper for InPlace<'_> {
+    // Nobody else takes from this port, so the thread never waits for its turn.
+    fn waker(&self) -> Waker {
+        ThreadSleeper.waker()
+    }
+
+    fn park(&mut self, deadline: Option<Instant>) -> Park {
+        ThreadSleeper.park(deadline)
+    }
+}
+
+impl Wait for InPlace<'_> {
+    fn sleep(
+        &mut self,
+        driver: &dyn Driver,
+        timeout: Option<std::time::Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
+        match self.0 {
+            Some(beside) => beside::wait(driver, beside, timeout, events),
+            None => driver.wait(timeout, events).map(|()| false),
+        }
+    }
+}
+
+/// How a thread waits alertably at another port: asleep in its own place, and beside, while it has the seat there, in that driver.
+pub(super) struct Alertably<'a> {
+    pub place: &'a Place,
+    /// What went wrong in the place.
+    pub failure: Option<io::Error>,
+}
+
+impl Sleeper for Alertably<'_> {
+    fn waker(&self) -> Waker {
+        self.place.waker()
+    }
+
+    fn park(&mut self, deadline: Option<Instant>) -> Park {
+        match self.place.gather(deadline, None) {
+            Ok(Gathered::Beside) => Park::Woken,
+            Ok(Gathered::TimedOut) => Park::TimedOut,
+            Ok(Gathered::Runnable) => Park::Beside,
+            Err(e) => {
+                self.failure = Some(e);
+                Park::Beside
+            }
+        }
+    }
+}
+
+impl Wait for Alertably<'_> {
+    fn sleep(
+        &mut self,
+        driver: &dyn Driver,
+        timeout: Option<std::time::Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
+        let deadline = self.place.port().shared.deadline(timeout);
+        let gathered = self.place.gather(deadline, Some(Beside::driver(driver)?))?;
+        driver.wait(Some(std::time::Duration::ZERO), events)?;
+        Ok(matches!(gathered, Gathered::Runnable))
+    }
+}
+
+/// Makes the calling thread's driver now, of this kind, instead of the best one at first use.
+///
+/// # Errors
+///
+/// The thread has one already (`AlreadyExists`), or this driver cannot be had here.
+///
+/// ```
+/// use completion_port::{DriverKind, routine};
+///
+/// routine::use_driver(DriverKind::Readiness)?;
+/// assert_eq!(routine::driver()?.kind(), DriverKind::Readiness);
+/// assert!(routine::use_driver(DriverKind::Readiness).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn use_driver(kind: DriverKind) -> io::Result<()> {
+    match Place::existing()? {
+        Some(_) => Err(error::has_driver()),
+        None => Place::settle(Seed::new(Some(kind))?).map(drop),
+    }
+}
+
+/// The driver that serves the calling thread's routines, and why that one. It is made if the thread has none.
+///
+/// # Errors
+///
+/// No driver can be had, or the thread is ending.
+pub fn driver() -> io::Result<DriverChoice> {
+    Place::here().map(|place| place.port().driver().clone())
+}

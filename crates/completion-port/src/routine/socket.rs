@@ -1,0 +1,428 @@
+//! The overlapped socket: what the notes make with `WSASocket`, switch to non-blocking, and accept from.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::SockRef;
+
+use super::{
+    place::{Key, Task},
+    wait::{Ready, until_ready},
+};
+use crate::{
+    error,
+    handle::{Handle, Identity, Role, Source, sealed},
+    net::TcpSocket,
+    operation::OpId,
+    port::CompletionPort,
+    sys::Socket,
+};
+
+/// A socket for overlapped I/O with completion routines; clones name the same one, on any thread.
+///
+/// It has a **mode** of its own, blocking or not, which accepted sockets inherit (S181). The mode is that of plain calls:
+/// [`accept`](OverlappedSocket::accept), [`connect`](OverlappedSocket::connect), [`Read`] and [`Write`] fail with
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) at once on a non-blocking socket (S179), and on a blocking one they wait, alertably
+/// (S175). Overlapped operations are the same in both modes (S178). What the system calls the descriptor's mode is the library's own
+/// affair.
+///
+/// Any number of threads may start operations on one socket: each routine runs on the thread that started its operation. Several
+/// receives, and several sends, keep their order if one thread starts them; so with Windows (S116).
+///
+/// A socket lives until its last clone is dropped **and** nothing is pending on it. [`close`](OverlappedSocket::close) ends it now.
+///
+/// ```
+/// use completion_port::routine::OverlappedSocket;
+/// use std::{io::ErrorKind, net::TcpListener};
+///
+/// let listener = OverlappedSocket::from(TcpListener::bind("127.0.0.1:0")?);
+/// listener.set_nonblocking(true); // ioctlsocket(hLisnSock, FIONBIO, &mode)
+/// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock); // WSAEWOULDBLOCK
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "WSASocket")]
+#[doc(alias = "WSA_FLAG_OVERLAPPED")]
+#[derive(Clone)]
+pub struct OverlappedSocket(Arc<Inner>);
+
+pub(super) struct Inner {
+    fd: Arc<OwnedFd>,
+    identity: Identity,
+    role: Role,
+    nonblocking: AtomicBool,
+    /// A connect is on its way.
+    connecting: AtomicBool,
+    /// The descriptor itself does not block, so that plain calls never do.
+    prepared: AtomicBool,
+    handles: Mutex<Handles>,
+}
+
+/// A handle for each thread that has started I/O, by the number of its own port.
+#[derive(Default)]
+struct Handles {
+    list: Vec<(u64, Handle<Key, Task>)>,
+    closed: bool,
+}
+
+impl Inner {
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        // No code of a user runs behind this lock.
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handle of the thread that has this port, made if need be.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        port: &CompletionPort<Key, Task>,
+    ) -> io::Result<Handle<Key, Task>> {
+        if self.identity.has_port() {
+            return Err(error::has_port());
+        }
+        let mut handles = self.handles();
+        if handles.closed {
+            return Err(error::handle_closed());
+        }
+        let number = port.shared.scheduler.number();
+        if let Some((_, handle)) = handles.list.iter().find(|(of, _)| *of == number) {
+            return Ok(handle.clone());
+        }
+        let socket = Socket::Shared(self.fd.clone());
+        let handle = Handle::attach(&port.shared, socket, self.role, Arc::downgrade(self), None)
+            .map_err(|(error, ..)| error)?;
+        handles.list.push((number, handle.clone()));
+        Ok(handle)
+    }
+
+    /// The thread of that port has ended.
+    pub(super) fn forget(&self, number: u64) {
+        let mut handles = self.handles();
+        let at = handles.list.iter().position(|(of, _)| *of == number);
+        // Dropped without the lock.
+        let gone = at.map(|at| handles.list.swap_remove(at));
+        drop(handles);
+        drop(gone);
+    }
+
+    /// All handles, or that of one thread.
+    fn handles_of(&self, number: Option<u64>) -> Vec<Handle<Key, Task>> {
+        let handles = self.handles();
+        let wanted = |of: &u64| number.is_none_or(|number| number == *of);
+        handles.list.iter().filter(|(of, _)| wanted(of)).map(|(_, handle)| handle.clone()).collect()
+    }
+}
+
+impl From<Arc<Inner>> for OverlappedSocket {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+}
+
+impl OverlappedSocket {
+    fn new(fd: OwnedFd, role: Role, nonblocking: bool) -> Self {
+        Self(Arc::new(Inner {
+            identity: Identity::of(&fd),
+            fd: Arc::new(fd),
+            role,
+            nonblocking: AtomicBool::new(nonblocking),
+            connecting: AtomicBool::new(false),
+            prepared: AtomicBool::new(false),
+            handles: Mutex::default(),
+        }))
+    }
+
+    /// One from elsewhere, with the mode that it has.
+    fn adopt(fd: OwnedFd, role: Role) -> Self {
+        // A descriptor that cannot be asked is about to fail at everything else.
+        let nonblocking = SockRef::from(&fd).nonblocking().unwrap_or(false);
+        Self::new(fd, role, nonblocking)
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    /// Switches the mode of plain calls: `ioctlsocket(FIONBIO)`.
+    #[doc(alias = "ioctlsocket")]
+    #[doc(alias = "FIONBIO")]
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.0.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// The mode of plain calls.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.0.nonblocking.load(Ordering::Relaxed)
+    }
+
+    /// Takes a connection that waits, with the peer's address: `accept`. It inherits this socket's mode (S181). If nobody waits, a
+    /// non-blocking socket fails at once with `WouldBlock`; a blocking one waits alertably: routines run meanwhile, and it goes on
+    /// waiting (S175).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, or what the system says; `InvalidInput` from a stream.
+    #[doc(alias = "WSAAccept")]
+    pub fn accept(&self) -> io::Result<(OverlappedSocket, SocketAddr)> {
+        if self.0.role != Role::Listener {
+            return Err(error::wrong_kind());
+        }
+        self.prepare()?;
+        let (socket, peer) = self.call(Ready::ToRead, || SockRef::from(&*self.0.fd).accept())?;
+        let peer = peer.as_socket().ok_or_else(error::wrong_kind)?;
+        Ok((Self::new(socket.into(), Role::Stream, self.is_nonblocking()), peer))
+    }
+
+    /// Connects: `connect`. A non-blocking socket fails with `WouldBlock` while it is on its way: a second call with "already"
+    /// (`EALREADY`), and once it is connected with "is connected" (`EISCONN`, S182). A blocking one waits alertably.
+    ///
+    /// # Errors
+    ///
+    /// The above, or what the system says.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
+        self.prepare()?;
+        let mut waited = false;
+        loop {
+            let result = SockRef::from(&*self.0.fd).connect(&address.into());
+            let code = result.as_ref().err().and_then(io::Error::raw_os_error);
+            let on_its_way = matches!(code, Some(libc::EINPROGRESS | libc::EALREADY));
+            let was_on_its_way = self.0.connecting.swap(on_its_way, Ordering::Relaxed);
+            match code {
+                Some(libc::EINTR) => continue,
+                Some(libc::EINPROGRESS) if self.is_nonblocking() => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Some(libc::EALREADY) if self.is_nonblocking() => return result,
+                Some(libc::EINPROGRESS | libc::EALREADY) => {
+                    waited = true;
+                    until_ready(self, Ready::ToWrite)?;
+                }
+                // The outcome of the call that has just waited.
+                Some(libc::EISCONN) if waited => return Ok(()),
+                // Linux tells the first to ask afterwards that it went well.
+                None if was_on_its_way && !waited => {
+                    return Err(io::Error::from_raw_os_error(libc::EISCONN));
+                }
+                _ => return result,
+            }
+        }
+    }
+
+    /// Plain calls wait by themselves, alertably; so the descriptor must not block.
+    fn prepare(&self) -> io::Result<()> {
+        if !self.0.prepared.load(Ordering::Relaxed) {
+            SockRef::from(&*self.0.fd).set_nonblocking(true)?;
+            self.0.prepared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes a plain call, and if it would block, waits or not, as the mode has it.
+    fn call<R>(&self, ready: Ready, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        loop {
+            if self.0.handles().closed {
+                return Err(error::handle_closed());
+            }
+            match call() {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !self.is_nonblocking() => {
+                    until_ready(self, ready)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Asks for the end of one operation that the calling thread has started: `CancelIoEx`. Its routine is called all the same, with
+    /// [`Situation::Cancelled`](crate::error::Situation::Cancelled) or normally (S89). False if there is none.
+    #[doc(alias = "CancelIoEx")]
+    pub fn cancel(&self, op: OpId) -> bool {
+        self.own_handles().iter().any(|handle| handle.cancel(op))
+    }
+
+    /// Asks for the end of what the calling thread has started here: `CancelIo` (S87). Tells how many operations that were.
+    #[doc(alias = "CancelIo")]
+    pub fn cancel_own(&self) -> usize {
+        self.own_handles().iter().map(Handle::cancel_all).sum()
+    }
+
+    /// Asks for the end of what all threads have started here: `CancelIoEx(socket, NULL)` (S86). Tells how many operations that were.
+    #[doc(alias = "CancelIoEx")]
+    pub fn cancel_all(&self) -> usize {
+        self.0.handles_of(None).iter().map(Handle::cancel_all).sum()
+    }
+
+    fn own_handles(&self) -> Vec<Handle<Key, Task>> {
+        let Ok(Some(place)) = super::place::Place::existing() else { return Vec::new() };
+        self.0.handles_of(Some(place.port().shared.scheduler.number()))
+    }
+
+    /// Closes it now: `closesocket`. Whatever is pending ends with an error, whichever thread started it, and its routine is told
+    /// (S93, S95). Later calls are refused, and the peer sees the end. The descriptor is given back with the last clone.
+    #[doc(alias = "closesocket")]
+    pub fn close(&self) {
+        if std::mem::replace(&mut self.0.handles().closed, true) {
+            return;
+        }
+        let handles = self.0.handles_of(None);
+        handles.iter().for_each(Handle::close);
+        if handles.is_empty() {
+            // A socket that was never connected has nobody to tell.
+            let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Shuts down reading, writing or both. Writing ends behind the sends that the calling thread has started.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, `NotConnected` for instance.
+    #[doc(alias = "WSASendDisconnect")]
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self.own_handles().first() {
+            Some(handle) => handle.shutdown(how),
+            None => SockRef::from(&*self.0.fd).shutdown(how),
+        }
+    }
+
+    /// The local address: `getsockname`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[doc(alias = "getsockname")]
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        SockRef::from(&*self.0.fd).local_addr()?.as_socket().ok_or_else(error::wrong_kind)
+    }
+
+    /// The peer's address: `getpeername`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, `NotConnected` for instance.
+    #[doc(alias = "getpeername")]
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        SockRef::from(&*self.0.fd).peer_addr()?.as_socket().ok_or_else(error::wrong_kind)
+    }
+
+    /// Sends small pieces at once (`TCP_NODELAY`). For other options, the socket is [`AsFd`].
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[doc(alias = "TCP_NODELAY")]
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        SockRef::from(&*self.0.fd).set_tcp_nodelay(on)
+    }
+}
+
+/// `recv` without an OVERLAPPED.
+impl Read for &OverlappedSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.call(Ready::ToRead, || {
+            let (received, _) = rustix::net::recv(&*self.0.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
+            Ok(received)
+        })
+    }
+}
+
+/// `send` without an OVERLAPPED.
+impl Write for &OverlappedSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT;
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = flags | SendFlags::NOSIGNAL;
+        self.call(Ready::ToWrite, || Ok(rustix::net::send(&*self.0.fd, bytes, flags)?))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for OverlappedSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for OverlappedSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for OverlappedSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
+impl From<TcpStream> for OverlappedSocket {
+    fn from(stream: TcpStream) -> Self {
+        Self::adopt(stream.into(), Role::Stream)
+    }
+}
+
+impl From<TcpListener> for OverlappedSocket {
+    fn from(listener: TcpListener) -> Self {
+        Self::adopt(listener.into(), Role::Listener)
+    }
+}
+
+impl From<TcpSocket> for OverlappedSocket {
+    fn from(socket: TcpSocket) -> Self {
+        Self::adopt(socket.into(), Role::Stream)
+    }
+}
+
+impl PartialEq for OverlappedSocket {
+    /// Whether both are clones of one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OverlappedSocket {}
+
+impl fmt::Debug for OverlappedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverlappedSocket")
+            .field("fd", &self.0.fd)
+            .field("source", &self.0.role)
+            .field("nonblocking", &self.is_nonblocking())
+            .finish()
+    }
+}
+
+/// An overlapped socket may be associated with a port, also while routines are pending on it: they run all the same (S10, S11), but no
+/// more can be started (S167).
+impl Source for OverlappedSocket {}
+
+impl sealed::Source for OverlappedSocket {
+    type Kept = Self;
+
+    fn role(&self) -> Role {
+        self.0.role
+    }
+
+    fn into_socket(self) -> (sealed::Opaque, Self) {
+        (sealed::Opaque(Socket::Shared(self.0.fd.clone())), self)
+    }
+
+    fn from_socket(_: sealed::Opaque, kept: Self) -> Option<Self> {
+        Some(kept)
+    }
+}

@@ -1,0 +1,97 @@
+//! Alertable waits: the only time when a thread's routines run.
+//!
+//! Each is a loop around [`Place::gather`](super::place::Place::gather), which sleeps, and `run`. Waits on events belong here.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::place::{Gathered, Place};
+use crate::sys::beside::Beside;
+
+/// Why a [`sleep_ex`] is over.
+///
+/// ```
+/// use completion_port::routine::{Woken, sleep_ex};
+/// use std::time::Duration;
+///
+/// assert_eq!(sleep_ex(Duration::from_millis(1), true)?, Woken::TimedOut);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Woken {
+    /// The time is up: 0.
+    TimedOut,
+    /// Routines have run: `WAIT_IO_COMPLETION`.
+    #[doc(alias = "WAIT_IO_COMPLETION")]
+    IoCompletion,
+}
+
+/// Sleeps: `SleepEx` (S168). If `alertable`, until routines of this thread have run or the time is up, whichever is first;
+/// [`Duration::ZERO`] runs what is queued and does not wait (S177), [`Duration::MAX`] is `INFINITE`. If not alertable, for the whole
+/// time, and nothing runs.
+///
+/// # Errors
+///
+/// The thread's driver failed, which no program causes. A panic in a routine comes out of this call; the rest stays queued.
+///
+/// ```
+/// use completion_port::routine::{Woken, current, queue_user_apc, sleep_ex};
+/// use std::time::Duration;
+///
+/// queue_user_apc(&current()?, || println!("in the alertable wait"))?;
+/// assert_eq!(sleep_ex(Duration::ZERO, false)?, Woken::TimedOut);
+/// assert_eq!(sleep_ex(Duration::MAX, true)?, Woken::IoCompletion);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "SleepEx")]
+pub fn sleep_ex(timeout: Duration, alertable: bool) -> io::Result<Woken> {
+    // A thread without a place has no routines, and nobody has a name to queue any for it.
+    let place = if alertable { Place::existing()? } else { None };
+    let Some(place) = place else {
+        sleep(timeout);
+        return Ok(Woken::TimedOut);
+    };
+    let deadline = Instant::now().checked_add(timeout);
+    loop {
+        match place.gather(deadline, None)? {
+            Gathered::Runnable if place.run() => return Ok(Woken::IoCompletion),
+            Gathered::Runnable | Gathered::Beside => {}
+            Gathered::TimedOut => return Ok(Woken::TimedOut),
+        }
+    }
+}
+
+fn sleep(timeout: Duration) {
+    match Instant::now().checked_add(timeout) {
+        Some(_) => thread::sleep(timeout),
+        None => loop {
+            thread::park();
+        },
+    }
+}
+
+/// What a call on a socket that would block waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Ready {
+    ToRead,
+    ToWrite,
+}
+
+/// Waits until a socket is (perhaps) ready, and runs routines meanwhile: blocking calls wait alertably (S175).
+pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
+    let beside = match ready {
+        Ready::ToRead => Beside::readable(socket.as_fd()),
+        Ready::ToWrite => Beside::writable(socket.as_fd()),
+    };
+    let Some(place) = Place::existing()? else { return beside.wait(None) };
+    loop {
+        match place.gather(None, Some(beside))? {
+            Gathered::Runnable => _ = place.run(),
+            Gathered::Beside | Gathered::TimedOut => return Ok(()),
+        }
+    }
+}
