@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use completion_port::DriverKind;
 
 use crate::{
@@ -55,6 +55,9 @@ pub struct Serve {
     /// The same, as an option; may be given several times
     #[arg(long, value_name = "ADDR")]
     listen: Vec<Address>,
+    /// How clients are served
+    #[arg(long, value_name = "MODEL", value_enum, default_value_t = Model::Port)]
+    pub model: Model,
     /// Threads that take completions [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = workers)]
     pub workers: Option<NonZeroUsize>,
@@ -75,7 +78,26 @@ pub struct Serve {
     pub quiet: bool,
 }
 
+/// The servers of the notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Model {
+    /// A completion port, and threads that take completions from it
+    Port,
+    /// Completion routines on one thread, which accepts in turn with an alertable sleep: the notes' first server, to compare
+    Routine,
+}
+
 impl Serve {
+    /// What the model has no use for is refused.
+    fn check(self) -> Result<Self, Failure> {
+        if self.model == Model::Routine && (self.workers.is_some() || self.limit != 0) {
+            return Err(Failure::usage(
+                "--model routine has one thread: leave out --workers and --limit; see `cport --help`",
+            ));
+        }
+        Ok(self)
+    }
+
     /// Everything to listen on, in the order given.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.addresses.iter().chain(&self.listen)
@@ -107,6 +129,7 @@ pub fn parse() -> Result<Option<Command>, Failure> {
 /// Reads a command line.
 fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Option<Command>, Failure> {
     match Line::try_parse_from(words) {
+        Ok(Line { command: Command::Serve(serve) }) => Ok(Some(Command::Serve(serve.check()?))),
         Ok(line) => Ok(Some(line.command)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -234,6 +257,7 @@ mod tests {
         let serve = serve("serve");
         assert_eq!(serve.addresses().map(ToString::to_string).collect::<Vec<_>>(), [ADDRESS]);
         assert_eq!((serve.limit, serve.grace, serve.quiet), (0, Duration::from_secs(10), false));
+        assert_eq!(serve.model, Model::Port);
         assert!(
             serve.workers.is_none() && serve.driver.0.is_none() && serve.max_connections.is_none()
         );
@@ -259,6 +283,9 @@ mod tests {
             "serve --workers 0",
             "serve --workers many",
             "serve --limit -1",
+            "serve --model both",
+            "serve --model routine --workers 2",
+            "serve --model routine --limit 2",
             "serve --grace never",
             "serve --grace -1",
             "serve --max-connections 0",

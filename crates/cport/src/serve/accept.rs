@@ -38,6 +38,14 @@ pub fn bind<'a>(addresses: impl Iterator<Item = &'a Address>) -> Result<Vec<TcpL
     addresses.map(bind_one).collect()
 }
 
+/// Where they listen, for the first line.
+pub fn names(sockets: &[TcpListener]) -> String {
+    let name = |socket: &TcpListener| {
+        socket.local_addr().map_or("?".into(), |address| address.to_string())
+    };
+    sockets.iter().map(name).collect::<Vec<_>>().join(" and ")
+}
+
 /// Opens one.
 fn bind_one(address: &Address) -> Result<TcpListener, Failure> {
     let failed = |error: io::Error| {
@@ -283,7 +291,7 @@ impl<'a> Listeners<'a> {
 }
 
 /// Whether only the connection that was about to be accepted is affected.
-fn is_passing(error: &io::Error) -> bool {
+pub fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

@@ -228,11 +228,11 @@ impl Echo<'_> {
 }
 
 /// Whether the operation ended because somebody here wanted it to.
-fn is_cancelled(error: &io::Error) -> bool {
+pub fn is_cancelled(error: &io::Error) -> bool {
     matches!(Situation::of(error), Some(Situation::Cancelled | Situation::LocalClose))
 }
 
 /// Whether the client reset the connection.
-fn is_reset(error: &io::Error) -> bool {
+pub fn is_reset(error: &io::Error) -> bool {
     Situation::of(error) == Some(Situation::PeerReset)
 }

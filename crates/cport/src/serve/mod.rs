@@ -9,6 +9,7 @@ mod connection;
 mod echo;
 mod registry;
 mod report;
+mod routine;
 mod signals;
 mod stop;
 mod tally;
@@ -37,7 +38,7 @@ use self::{
     tally::{Tally, Totals},
 };
 use crate::{
-    args::Serve,
+    args::{Model, Serve},
     error::{Failure, plain},
     limits, output,
 };
@@ -45,10 +46,11 @@ use crate::{
 /// What `cport help serve` says below the options.
 pub const HELP: &str = "\
 The first line on standard output, once connections are accepted:
-  listening on 127.0.0.1:9190, driver NAME (REASON), N workers, limit N
+  listening on 127.0.0.1:9190, driver NAME (REASON), N workers, limit N      or, with --model routine,
+  listening on 127.0.0.1:9190, driver NAME (REASON), model routine, 1 thread
 
 On SIGUSR1, one line with what holds now:
-  open=N accepted=N closed=N read=BYTES sent=BYTES errors=N port: ...
+  open=N accepted=N closed=N read=BYTES sent=BYTES errors=N port: ...        (no port: with --model routine)
 
 On SIGTERM or SIGINT the server accepts no more, echoes what has arrived, tells each client the end of the stream, and exits with
 code 0 when the last connection is gone or the grace time is over. A second such signal exits at once, with code 1.
@@ -131,6 +133,13 @@ impl Server {
         let _ = self.events.send(event);
     }
 
+    /// Prints the last line.
+    fn served(&self) {
+        if !self.quiet {
+            report::served(&self.totals(), self.census.closed());
+        }
+    }
+
     /// What has been done so far.
     fn totals(&self) -> Totals {
         Totals::of(&self.tallies)
@@ -139,6 +148,14 @@ impl Server {
 
 /// Serves until it is told to stop.
 pub fn run(options: &Serve) -> Result<(), Failure> {
+    match options.model {
+        Model::Port => run_on_port(options),
+        Model::Routine => routine::run(options),
+    }
+}
+
+/// Serves on a completion port.
+fn run_on_port(options: &Serve) -> Result<(), Failure> {
     limits::raise_descriptors();
     let (events, inbox) = channel();
     signals::forward(events.clone()).map_err(|error| {
@@ -177,7 +194,7 @@ pub fn run(options: &Serve) -> Result<(), Failure> {
         serve(Echo { port: &port, server: &server, tally }, sockets, options.grace, &inbox)
     })?;
     // All workers have ended, so the counts are exact.
-    report::served(&server);
+    server.served();
     Ok(())
 }
 
@@ -204,18 +221,14 @@ fn serve(
     grace: Duration,
     inbox: &Receiver<Event>,
 ) -> Result<(), Failure> {
-    let addresses: Vec<_> = sockets
-        .iter()
-        .map(|socket| socket.local_addr().map_or("?".into(), |address| address.to_string()))
-        .collect();
+    let addresses = accept::names(&sockets);
     let mut listeners = Listeners::open(echo, sockets).map_err(|error| {
-        Failure::runtime(format!("cannot accept on {}: {}", addresses.join(" and "), plain(&error)))
+        Failure::runtime(format!("cannot accept on {addresses}: {}", plain(&error)))
     })?;
     if !echo.server.quiet {
         let driver = echo.port.driver();
         output::line(&format!(
-            "listening on {}, driver {} ({}), {} workers, limit {}",
-            addresses.join(" and "),
+            "listening on {addresses}, driver {} ({}), {} workers, limit {}",
             driver.kind(),
             driver.reason(),
             echo.server.tallies.len() - 1,

@@ -1,40 +1,35 @@
 //! The lines that the server prints. Each is made of words that a script can pick out: `key=value`.
 
-use super::{Server, echo::Echo};
+use super::{echo::Echo, tally::Totals};
 use crate::output;
 
 /// Prints how things stand, in one line: the answer to SIGUSR1.
 pub fn state(echo: Echo<'_>) {
-    let totals = echo.server.totals();
-    let closed = echo.server.census.closed();
-    // The counts are read one after the other while workers run: a connection may end in between.
-    let open = totals.accepted.saturating_sub(closed);
     let snapshot = echo.port.snapshot().to_string();
     let snapshot: Vec<_> = snapshot.split_whitespace().collect();
-    output::line(&format!(
-        "open={open} accepted={} closed={closed} read={} sent={} errors={} port: {}",
-        totals.accepted,
-        totals.read,
-        totals.sent,
-        totals.errors,
-        snapshot.join(" ")
-    ));
+    let counts = counts(&echo.server.totals(), echo.server.census.closed());
+    output::line(&format!("{counts} port: {}", snapshot.join(" ")));
+}
+
+/// The same where completion routines serve: there is no port to tell of.
+pub fn routines(totals: &Totals, closed: u64) {
+    output::line(&counts(totals, closed));
+}
+
+/// What has been counted.
+fn counts(totals: &Totals, closed: u64) -> String {
+    // The counts are read one after the other while workers run: a connection may end in between.
+    let open = totals.accepted.saturating_sub(closed);
+    format!(
+        "open={open} accepted={} closed={closed} read={} sent={} errors={}",
+        totals.accepted, totals.read, totals.sent, totals.errors
+    )
 }
 
 /// Prints what was done in all: the last line.
-pub fn served(server: &Server) {
-    if server.quiet {
-        return;
-    }
-    let totals = server.totals();
+pub fn served(totals: &Totals, closed: u64) {
     output::line(&format!(
-        "served: accepted={} closed={} read={} sent={} reset={} unsent={} discarded={}",
-        totals.accepted,
-        server.census.closed(),
-        totals.read,
-        totals.sent,
-        totals.reset,
-        totals.unsent,
-        totals.discarded
+        "served: accepted={} closed={closed} read={} sent={} reset={} unsent={} discarded={}",
+        totals.accepted, totals.read, totals.sent, totals.reset, totals.unsent, totals.discarded
     ));
 }

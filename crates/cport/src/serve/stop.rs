@@ -15,7 +15,7 @@ use super::{Event, accept::Listeners, connection::Key, echo::Echo, report};
 /// if that is shorter.
 const ECHO_AT_MOST: Duration = Duration::from_secs(1);
 /// How long connections that were cut off at the end of the grace time may take to complete.
-const CUT_AT_MOST: Duration = Duration::from_millis(400);
+pub const CUT_AT_MOST: Duration = Duration::from_millis(400);
 
 /// The times of a stop.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,6 @@ fn wait(
 
 /// Ends the process without waiting for anything: the second signal.
 fn now(echo: Echo<'_>) -> ! {
-    report::served(echo.server);
+    echo.server.served();
     process::exit(1);
 }
