@@ -7,7 +7,9 @@
 //! Why the notes then leave this model: the one thread can only be at one of two things. While it sleeps, nobody is accepted, for up
 //! to 100 ms; while it accepts, no routine runs; and when nothing happens, it still wakes ten times a second. The completion port
 //! (`iocp_echo_server`) gives accept to a thread of its own, I/O to as many as there are CPUs, and sleeps until something happens.
-//! The figures are in the documentation of `cport serve --model routine`.
+//!
+//! Measured under the same load (one client, 150 ms after the last; connect and echo): 50 ms here, 0.3 ms there; a message of 64
+//! clients that keep coming costs both the same. More figures are in `cport`'s serve/routine, where this server is a command too.
 //!
 //! Comments name the Win32 call that a line stands for.
 

@@ -6,11 +6,13 @@ mod chat;
 mod echo_client;
 #[path = "../examples/iocp_echo_server.rs"]
 mod iocp_echo_server;
+#[path = "../examples/overlapped_echo_server.rs"]
+mod overlapped_echo_server;
 mod util;
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
 };
 
@@ -23,8 +25,13 @@ fn start(serve: fn(TcpListener) -> std::io::Result<()>) -> SocketAddr {
 }
 
 #[test]
-fn the_notes_client_talks_to_the_notes_server() {
-    let server = TcpStream::connect(start(iocp_echo_server::serve)).expect("connected");
+fn the_notes_client_talks_to_the_notes_servers() {
+    talk_to(iocp_echo_server::serve);
+    talk_to(overlapped_echo_server::serve);
+}
+
+fn talk_to(serve: fn(TcpListener) -> std::io::Result<()>) {
+    let server = TcpStream::connect(start(serve)).expect("connected");
     let mut output = Vec::new();
     echo_client::talk(server, &b"hello\nsecond line\nQ\nnot sent\n"[..], &mut output)
         .expect("no error");
@@ -33,6 +40,37 @@ fn the_notes_client_talks_to_the_notes_server() {
         "{prompt}Message from server: hello\n{prompt}Message from server: second line\n{prompt}"
     );
     assert_eq!(String::from_utf8_lossy(&output), expected);
+}
+
+/// A thousand at once, each with bytes of its own, more than a buffer of the server holds.
+#[test]
+fn the_first_server_of_the_notes_serves_a_thousand_clients() {
+    let address = start(overlapped_echo_server::serve);
+    let count = util::proc::scaled("clients of the overlapped server", 1000, 2);
+    let mut clients = Vec::with_capacity(count);
+    for n in 0..count {
+        let mut client = util::patient(TcpStream::connect(address).expect("connected"));
+        // A backlog is short: what does not fit connects a second later.
+        if n % 100 == 99 {
+            client.write_all(b"x").expect("sent");
+            client.read_exact(&mut [0]).expect("echoed");
+        }
+        clients.push(client);
+    }
+    for round in 0..2 {
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.write_all(&util::pattern(n * 7919 + round, 3000)).expect("sent");
+        }
+        for (n, client) in clients.iter_mut().enumerate() {
+            let mut back = vec![0; 3000];
+            client.read_exact(&mut back).expect("echoed");
+            util::assert_same(&back, &util::pattern(n * 7919 + round, 3000), "the echo");
+        }
+    }
+    for mut client in clients {
+        client.shutdown(Shutdown::Write).expect("connected");
+        assert_eq!(client.read(&mut [0]).expect("an orderly end"), 0);
+    }
 }
 
 struct Chatter(BufReader<TcpStream>);

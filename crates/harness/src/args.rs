@@ -36,6 +36,13 @@ impl Args {
         value.parse().map(Some).map_err(Trouble::at(format!("{name} {value}")))
     }
 
+    /// Takes `--name` if it is there.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|given| given != name);
+        self.0.len() < before
+    }
+
     /// Takes a positional argument; call it when all options have been taken.
     pub fn positional(&mut self, what: &str) -> Result<String, Trouble> {
         if self.0.is_empty() {

@@ -6,6 +6,7 @@
 //! | `storm` | many connections at once, every byte at its position, a quarter ended by RST |
 //! | `idle` | what idle connections cost the server: processor, wake-ups, memory |
 //! | `stop` | SIGTERM under load: what was read is sent, nobody is reset, the server ends in time |
+//! | `ping` | how long messages take, and what they cost the server |
 //! | `deny-io-uring` | not a check: runs a command to which io_uring is denied |
 //! | `toy-echo` | not a check: an echo server with faults to order, to test these programs on |
 //!
@@ -24,6 +25,8 @@ mod limits;
 mod loopback;
 #[cfg(target_os = "linux")]
 pub mod pattern;
+#[cfg(target_os = "linux")]
+pub mod ping;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]

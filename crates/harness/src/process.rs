@@ -1,6 +1,6 @@
 //! What the kernel says about another process, in /proc.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -61,6 +61,17 @@ impl Process {
             costs.insert(thread, cost(&stat, &status)?);
         }
         Ok(costs)
+    }
+
+    /// Processor time of all threads that run now, in user and kernel mode.
+    pub fn cpu(self) -> Result<Duration, Trouble> {
+        let mut sum = 0;
+        for thread in self.threads()?.keys() {
+            if let Ok(text) = self.read(&format!("task/{thread}/schedstat")) {
+                sum += text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+            }
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// Sends a signal.

@@ -1,0 +1,333 @@
+//! `ping ADDR [OPTION]...`: a closed loop of messages through an echo server, every byte checked, with the time that each took.
+//!
+//! One thread holds all connections. On each, `--depth` messages are on their way; when one has come back, the next goes. The first
+//! byte of a message says whether it is *marked*: a server that is told to can do something slow for those. What they take is
+//! left out of the times, which are those of the others: what a bystander sees.
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `--connections 64` | how many |
+//! | `--depth 1` | messages on their way on each |
+//! | `--size 64` | bytes of a message, from 8 |
+//! | `--seconds 5` | how long it is measured, after a tenth of that to warm up |
+//! | `--mark-every 0` | one in so many messages is marked; 0: none |
+//! | `--pause-us 0` | how long a connection waits before its next message |
+//! | `--churn` | a new connection for each message; its time counts from the connect |
+//! | `--server-pid PID` | tells the processor time of this process for each message |
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+
+use crate::{Trouble, args::Args, limits, loopback::Sources, process::Process};
+
+/// What a marked message begins with; the others begin with 0.
+const MARK: u8 = 0xFF;
+/// The server under test has failed if nothing comes for so long.
+const STALL: Duration = Duration::from_secs(20);
+
+struct Options {
+    address: SocketAddr,
+    connections: usize,
+    depth: usize,
+    size: usize,
+    seconds: f64,
+    mark_every: u64,
+    pause: Duration,
+    churn: bool,
+    server: Option<Process>,
+}
+
+fn options() -> Result<Options, Trouble> {
+    let mut args = Args::of_process();
+    let options = Options {
+        connections: args.option("--connections", 64)?,
+        depth: args.option("--depth", 1)?,
+        size: args.option("--size", 64)?,
+        seconds: args.option("--seconds", 5.0)?,
+        mark_every: args.option("--mark-every", 0)?,
+        pause: Duration::from_micros(args.option("--pause-us", 0)?),
+        churn: args.flag("--churn"),
+        server: args.optional("--server-pid")?.map(Process),
+        address: args.loopback_address()?,
+    };
+    args.done()?;
+    if options.size < 8 || options.depth == 0 || options.connections == 0 {
+        return Err(Trouble::new("--size is at least 8, --depth and --connections at least 1"));
+    }
+    if options.churn && options.depth != 1 {
+        return Err(Trouble::new("--churn has one message on each connection"));
+    }
+    Ok(options)
+}
+
+/// A message that has not come back.
+struct Message {
+    number: u64,
+    sent: Instant,
+    marked: bool,
+}
+
+struct Connection {
+    stream: TcpStream,
+    waiting: VecDeque<Message>,
+    /// Bytes that the socket did not take.
+    unsent: Vec<u8>,
+    /// Bytes of the first waiting message that have come back.
+    back: usize,
+    connected: bool,
+}
+
+struct Load<'a> {
+    options: &'a Options,
+    poll: Poll,
+    sources: Sources,
+    connections: Vec<Connection>,
+    /// Connections that pause, the first to go on first.
+    pausing: BinaryHeap<Reverse<(Instant, usize)>>,
+    next: u64,
+    times: Histogram<u64>,
+    done: u64,
+    marked: u64,
+    scratch: Vec<u8>,
+}
+
+/// What byte `at` of a message is.
+fn byte(number: u64, at: usize, marked: bool) -> u8 {
+    match at {
+        0 => {
+            if marked {
+                MARK
+            } else {
+                0
+            }
+        }
+        // A whole number, so that messages that change places show; then something that depends on both.
+        1..=7 => number.to_le_bytes()[at - 1],
+        _ => (number as usize).wrapping_mul(31).wrapping_add(at) as u8,
+    }
+}
+
+impl Load<'_> {
+    fn connect(&mut self, at: usize) -> Result<Connection, Trouble> {
+        let failed = || Trouble::at("connect");
+        let socket = self.sources.socket(self.options.address).map_err(failed())?;
+        socket.set_nonblocking(true).map_err(failed())?;
+        socket.set_tcp_nodelay(true).map_err(failed())?;
+        match socket.connect(&self.options.address.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(e) => return Err(failed()(e)),
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        self.poll
+            .registry()
+            .register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)
+            .map_err(failed())?;
+        Ok(Connection {
+            stream,
+            waiting: VecDeque::new(),
+            unsent: Vec::new(),
+            back: 0,
+            connected: false,
+        })
+    }
+
+    /// A new connection in the place of one, with a message.
+    fn renew(&mut self, at: usize) -> Result<(), Trouble> {
+        let begun = Instant::now();
+        self.connections[at] = self.connect(at)?;
+        self.send(at, begun)
+    }
+
+    /// Sends one more message on a connection.
+    fn send(&mut self, at: usize, sent: Instant) -> Result<(), Trouble> {
+        let number = self.next;
+        self.next += 1;
+        let marked = self.options.mark_every > 0
+            && number % self.options.mark_every == self.options.mark_every - 1;
+        let connection = &mut self.connections[at];
+        connection.waiting.push_back(Message { number, sent, marked });
+        connection.unsent.extend((0..self.options.size).map(|at| byte(number, at, marked)));
+        if connection.connected { flush(connection) } else { Ok(()) }
+    }
+
+    /// Takes what has come back on a connection.
+    fn receive(&mut self, at: usize) -> Result<(), Trouble> {
+        loop {
+            let connection = &mut self.connections[at];
+            let read = match connection.stream.read(&mut self.scratch) {
+                Ok(0) if self.options.churn && connection.waiting.is_empty() => return Ok(()),
+                Ok(0) => return Err(Trouble::new("the server has closed a connection")),
+                Ok(read) => read,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Trouble::at("read")(e)),
+            };
+            let now = Instant::now();
+            let mut over = 0;
+            for &got in &self.scratch[..read] {
+                let Some(message) = connection.waiting.front() else {
+                    return Err(Trouble::new("more came back than was sent"));
+                };
+                if got != byte(message.number, connection.back, message.marked) {
+                    return Err(Trouble::new(format!(
+                        "byte {} of message {} is wrong",
+                        connection.back, message.number
+                    )));
+                }
+                connection.back += 1;
+                if connection.back == self.options.size {
+                    connection.back = 0;
+                    let took = now - message.sent;
+                    if message.marked {
+                        self.marked += 1;
+                    } else {
+                        let _ = self.times.record(took.as_nanos() as u64);
+                    }
+                    connection.waiting.pop_front();
+                    over += 1;
+                }
+            }
+            self.done += over;
+            if over == 0 {
+                continue;
+            }
+            if self.options.churn {
+                if self.options.pause.is_zero() {
+                    return self.renew(at);
+                }
+                // The server is to have nothing to do during the pause, not the end of this connection behind it.
+                let _ = connection.stream.shutdown(Shutdown::Both);
+            }
+            for _ in 0..over {
+                if self.options.pause.is_zero() {
+                    self.send(at, now)?;
+                } else {
+                    self.pausing.push(Reverse((now + self.options.pause, at)));
+                }
+            }
+            if read < self.scratch.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn run_until(&mut self, end: Instant) -> Result<(), Trouble> {
+        let mut events = Events::with_capacity(1024);
+        let mut last = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Ok(());
+            }
+            while let Some(Reverse((due, at))) =
+                self.pausing.peek().copied().filter(|Reverse((due, _))| *due <= now)
+            {
+                self.pausing.pop();
+                if self.options.churn {
+                    self.renew(at)?;
+                } else {
+                    self.send(at, due.max(now))?;
+                }
+            }
+            let due = self.pausing.peek().map_or(end, |Reverse((due, _))| (*due).min(end));
+            self.poll.poll(&mut events, Some(due.saturating_duration_since(now))).or_else(|e| {
+                if e.kind() == ErrorKind::Interrupted {
+                    Ok(())
+                } else {
+                    Err(Trouble::at("poll")(e))
+                }
+            })?;
+            if !events.is_empty() {
+                last = Instant::now();
+            } else if last.elapsed() > STALL {
+                return Err(Trouble::new("nothing has come back for 20 s"));
+            }
+            for event in &events {
+                let at = event.token().0;
+                if event.is_writable() {
+                    self.connections[at].connected = true;
+                    flush(&mut self.connections[at])?;
+                }
+                if event.is_readable() {
+                    self.receive(at)?;
+                }
+            }
+        }
+    }
+}
+
+fn flush(connection: &mut Connection) -> Result<(), Trouble> {
+    while !connection.unsent.is_empty() {
+        match connection.stream.write(&connection.unsent) {
+            Ok(written) => _ = connection.unsent.drain(..written),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(Trouble::at("write")(e)),
+        }
+    }
+    Ok(())
+}
+
+/// The program.
+pub fn run() -> Result<bool, Trouble> {
+    let options = options()?;
+    let connections = limits::scale("ping", options.connections, 64);
+    let mut load = Load {
+        options: &options,
+        poll: Poll::new().map_err(Trouble::at("poll"))?,
+        sources: Sources::new(),
+        connections: Vec::new(),
+        pausing: BinaryHeap::new(),
+        next: 0,
+        // Nanoseconds up to a minute, to three digits.
+        times: Histogram::new_with_max(60_000_000_000, 3).map_err(Trouble::at("histogram"))?,
+        done: 0,
+        marked: 0,
+        scratch: vec![0; 64 << 10],
+    };
+    for at in 0..connections {
+        let connection = load.connect(at)?;
+        load.connections.push(connection);
+        for _ in 0..options.depth {
+            load.send(at, Instant::now())?;
+        }
+    }
+    let measured = Duration::from_secs_f64(options.seconds);
+    load.run_until(Instant::now() + measured / 10)?;
+    load.times.reset();
+    (load.done, load.marked) = (0, 0);
+    let cpu = options.server.map(Process::cpu).transpose()?;
+    let begun = Instant::now();
+    load.run_until(begun + measured)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let us = |quantile| load.times.value_at_quantile(quantile) as f64 / 1000.0;
+    let server = match (options.server, cpu) {
+        (Some(server), Some(before)) => {
+            let used = server.cpu()?.saturating_sub(before);
+            format!(" server_cpu_us={:.2}", used.as_secs_f64() * 1e6 / load.done.max(1) as f64)
+        }
+        _ => String::new(),
+    };
+    println!(
+        "ping: connections={} depth={} size={} per_second={:.0} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1} marked={}{server} ok",
+        connections,
+        options.depth,
+        options.size,
+        load.done as f64 / seconds,
+        us(0.5),
+        us(0.99),
+        us(0.999),
+        us(1.0),
+        load.marked,
+    );
+    Ok(true)
+}
