@@ -43,15 +43,15 @@
 //!
 //! # How it works
 //!
-//! A thread has a [`place`] of its own, made when it first needs one: a small completion port that nobody else takes from. A
+//! A thread has a place of its own, made when it first needs one: a small completion port that nobody else takes from. A
 //! completion routine is a packet in it, a user APC is a posted one, and an alertable wait takes them all. So order, whole sends,
 //! cancelling and closing are those of every port. While the thread is not in an alertable wait, operations still end, but what
 //! waits its turn behind them (a second receive on the same socket, say) and, on the readiness driver, everything that was not
 //! done at once, goes on in the next wait.
 //!
-//! - [`socket`]: the overlapped socket, its blocking mode, accept and connect. [`start`]: operations with routines.
-//! - [`wait`]: the alertable waits; waits on events will be here too. [`get`]: the one at a port.
-//! - [`apc`]: threads by name, and APCs for them. [`place`]: what all of these share.
+//! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines.
+//! - `wait`: the alertable waits; waits on events will be here too. `get`: the one at a port.
+//! - `apc`: threads by name, and APCs for them. `place`: what all of these share.
 
 mod apc;
 mod get;
