@@ -89,7 +89,9 @@ pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
     timeout: Option<Duration>,
 ) -> Result<usize, GetError> {
     shared.scheduler.join();
-    take(shared, out, max, shared.deadline(timeout), &mut ThreadSleeper)
+    let before = out.len();
+    take(shared, out, max, shared.deadline(timeout), &mut ThreadSleeper)?;
+    Ok(out.len() - before)
 }
 
 /// How a thread waits at a port: parked until its turn, and asleep in the driver while it has the seat.
@@ -121,14 +123,30 @@ pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     max: usize,
     deadline: Option<Instant>,
     wait: &mut impl Wait,
-) -> Result<usize, GetError> {
-    let before = out.len();
+) -> Result<(), GetError> {
     let next = match shared.scheduler.next(max, out, deadline, wait) {
         Next::Drive => drive(shared, out, max, deadline, wait)?,
         next => next,
     };
+    outcome(next)
+}
+
+/// For the one thread of a port: takes all that is there, and looks at the driver before, so that what is over is in it.
+pub(crate) fn take_all<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    out: &mut Vec<Completion<K, T>>,
+    deadline: Option<Instant>,
+    wait: &mut impl Wait,
+) -> Result<(), GetError> {
+    outcome(match shared.scheduler.sit_down() {
+        Next::Drive => drive(shared, out, usize::MAX, deadline, wait)?,
+        next => next,
+    })
+}
+
+fn outcome(next: Next) -> Result<(), GetError> {
     match next {
-        Next::Taken => Ok(out.len() - before),
+        Next::Taken => Ok(()),
         Next::TimedOut => Err(GetError::TimedOut),
         Next::Beside => Err(GetError::Alerted),
         Next::Closed | Next::Drive => Err(GetError::Closed),

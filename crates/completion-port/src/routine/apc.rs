@@ -70,7 +70,13 @@ pub fn queue_user_apc(
     let Some(own) = thread.0.upgrade() else {
         return Err(Refused { error: error::thread_gone(), context: apc, buffer: () });
     };
-    Handle(own).post(0, Task::User(apc)).map_err(|refused| {
+    let own = Handle(own);
+    // To oneself: behind the I/O that is over already (S170). No other thread could tell which was first.
+    let here = Place::existing().ok().flatten().filter(|place| place.owns(&own));
+    if let Some(Err(error)) = here.map(|place| place.look()) {
+        return Err(Refused { error, context: apc, buffer: () });
+    }
+    own.post(0, Task::User(apc)).map_err(|refused| {
         let Task::User(context) = refused.context else {
             unreachable!("what was posted comes back")
         };

@@ -64,6 +64,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
         }
         shared.scheduler.join();
         let deadline = shared.deadline(timeout);
+        let before = out.len();
         loop {
             let mut wait = Alertably { place: &place, failure: None };
             let taken = get::take(shared, out, max, deadline, &mut wait);
@@ -72,7 +73,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
             }
             match taken {
                 Err(GetError::Alerted) if !place.run() => {}
-                taken => return taken,
+                taken => return taken.map(|()| out.len() - before),
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use slab::Slab;
@@ -23,7 +23,7 @@ use crate::{
     operation::Completion,
     port::{
         CompletionPort, GetError,
-        get::{Wait, take},
+        get::{Wait, take_all},
     },
     schedule::{Park, Sleeper, ThreadSleeper, Waker},
     sys::{
@@ -148,28 +148,49 @@ impl Place {
         self.routines.borrow_mut().try_remove(slot).flatten()
     }
 
-    /// Sleeps until there is something to run, something beside, or the time is up. Nothing is run.
+    /// Sleeps until there is something to run, something beside, or the time is up. Nothing is run. The driver is looked at in any case:
+    /// what is over belongs to this wait, and routines that keep each other busy must not keep others from it.
     pub(super) fn gather(
         &self,
         deadline: Option<Instant>,
         beside: Option<Beside<'_>>,
     ) -> io::Result<Gathered> {
+        let shared = &self.seed.port.shared;
         loop {
-            if self.has_runnable() {
+            let runnable = self.has_runnable();
+            let until = if runnable { shared.deadline(Some(Duration::ZERO)) } else { deadline };
+            let mut packets = Vec::new();
+            let taken = take_all(shared, &mut packets, until, &mut InPlace(beside));
+            let nudged = self.queue(packets);
+            if runnable || self.has_runnable() {
                 return Ok(Gathered::Runnable);
             }
-            let shared = &self.seed.port.shared;
-            let mut packets = Vec::new();
-            let taken = take(shared, &mut packets, usize::MAX, deadline, &mut InPlace(beside));
-            let nudged = self.queue(packets);
             match taken {
-                Ok(_) if nudged && !self.has_runnable() => return Ok(Gathered::Beside),
-                Ok(_) => {}
+                Ok(()) if nudged => return Ok(Gathered::Beside),
+                Ok(()) => {}
                 Err(GetError::Alerted) => return Ok(Gathered::Beside),
                 Err(GetError::TimedOut) => return Ok(Gathered::TimedOut),
                 Err(e) => return Err(e.into()),
             }
         }
+    }
+
+    /// Queues what is over by now, so that what is queued next comes behind it.
+    pub(super) fn look(&self) -> io::Result<()> {
+        let mut packets = Vec::new();
+        let shared = &self.seed.port.shared;
+        let now = shared.deadline(Some(Duration::ZERO));
+        let taken = take_all(shared, &mut packets, now, &mut InPlace(None));
+        self.queue(packets);
+        match taken {
+            Ok(()) | Err(GetError::TimedOut) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether this is the place of that handle.
+    pub(super) fn owns(&self, own: &Handle<Key, Task>) -> bool {
+        self.seed.own == *own
     }
 
     /// True if somebody has nudged the thread.
@@ -303,7 +324,7 @@ impl Wait for InPlace<'_> {
     fn sleep(
         &mut self,
         driver: &dyn Driver,
-        timeout: Option<std::time::Duration>,
+        timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
         match self.0 {
@@ -342,12 +363,12 @@ impl Wait for Alertably<'_> {
     fn sleep(
         &mut self,
         driver: &dyn Driver,
-        timeout: Option<std::time::Duration>,
+        timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
         let deadline = self.place.port().shared.deadline(timeout);
         let gathered = self.place.gather(deadline, Some(Beside::driver(driver)?))?;
-        driver.wait(Some(std::time::Duration::ZERO), events)?;
+        driver.wait(Some(Duration::ZERO), events)?;
         Ok(matches!(gathered, Gathered::Runnable))
     }
 }

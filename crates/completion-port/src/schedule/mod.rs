@@ -213,6 +213,17 @@ impl<P> Scheduler<P> {
         Next::Taken
     }
 
+    /// For who has the port to itself: the seat, which is always free.
+    pub(crate) fn sit_down(&self) -> Next {
+        let mut state = self.state();
+        if state.closed {
+            return Next::Closed;
+        }
+        debug_assert_eq!(state.seat, Seat::Free, "a thread's own port has one thread");
+        state.seat = Seat::Taken;
+        Next::Drive
+    }
+
     /// For who has the port to itself: takes all packets that are here, without a look at the driver.
     pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
         self.state().take(usize::MAX, out);
