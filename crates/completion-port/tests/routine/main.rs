@@ -1,0 +1,29 @@
+//! Completion routines and alertable waits, each rule on every driver that this machine offers.
+//!
+//! A test is named by its module, what it shows, and the driver: `rules::never_run_on_another_thread::readiness`. It makes threads of its
+//! own, each with that driver for its routines. "S164" and the like cite the list of what Windows does (`docs/semantics.md`).
+//!
+//! | what | where |
+//! | --- | --- |
+//! | when a routine runs, where, and in which order; what it is told (S164-S170, S176, S177) | [`rules`] |
+//! | waits inside routines (S173) | [`nesting`] |
+//! | calls for other threads (S109, S174) | [`apc`] |
+//! | `get` in its alertable form (S26, S30-S36) | [`alertable_get`] |
+//! | the mode of plain calls, and waits in them (S175, S178-S182) | [`socket`] |
+//! | sockets that have a port (S10, S11, S167) | [`association`] |
+//! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
+//! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
+//! | threads that end (S105, S109) | [`thread_end`] |
+//! | one socket of several threads | [`shared`] |
+//! | an idle thread | [`idle`] |
+//! | all of it at once | [`storm`] |
+
+#![cfg(target_os = "linux")]
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod kit;
+
+mod nesting;
+mod rules;
