@@ -10,6 +10,7 @@
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
+//! - [`thread_state`]: whether a thread is blocked.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
 //!
@@ -24,6 +25,7 @@ mod readiness;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
+pub(crate) mod thread_state;
 
 use std::{
     io,
@@ -81,6 +83,9 @@ pub(crate) trait Driver: Send + Sync {
     /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
     fn wake(&self);
 
+    /// Brings in what is over and lies with a thread that runs, and enters the kernel too seldom for that. For drivers that have such.
+    fn kick(&self) {}
+
     /// Readable while [`wait`](Driver::wait) has something to report or somebody has called [`wake`](Driver::wake): who sleeps on
     /// several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
@@ -90,6 +95,16 @@ pub(crate) trait Driver: Send + Sync {
 
     /// How many operations are with the driver.
     fn in_flight(&self) -> usize;
+}
+
+impl crate::schedule::Bed for Box<dyn Driver> {
+    fn wake(&self) {
+        Driver::wake(&**self);
+    }
+
+    fn kick(&self) {
+        Driver::kick(&**self);
+    }
 }
 
 /// What a driver has to say about an operation.

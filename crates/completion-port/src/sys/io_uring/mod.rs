@@ -12,6 +12,7 @@
 //! References: `io_uring_enter(2)`, `io_uring_setup(2)`, `io_uring_register(2)`.
 
 mod buffer_ring;
+mod membarrier;
 mod ring;
 
 use std::{
@@ -422,6 +423,13 @@ impl Driver for IoUring {
         // SAFETY: a request that does nothing touches nothing.
         // Refused, it would be refused to every other request as well, and has been told.
         let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
+    }
+
+    fn kick(&self) {
+        // Without COOP_TASKRUN the kernel interrupts by itself.
+        if self.ring.is_cooperative() && self.in_flight() > 0 {
+            membarrier::interrupt_all();
+        }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

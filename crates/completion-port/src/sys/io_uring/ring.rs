@@ -10,7 +10,7 @@ use std::{
 
 use io_uring::{IoUring, cqueue, squeue, types};
 
-use super::super::choose::Rung;
+use super::{super::choose::Rung, membarrier};
 
 /// Submissions in the ring; those beyond are handed over first, so it bounds a batch and nothing else.
 const SUBMISSIONS: u32 = 256;
@@ -23,6 +23,7 @@ const GET_EVENTS: u32 = 1;
 
 pub(super) struct Ring {
     ring: IoUring,
+    cooperative: bool,
     /// Held while submissions are pushed.
     submitting: Mutex<()>,
     /// Held while completions are taken.
@@ -40,7 +41,9 @@ impl Ring {
     pub(super) fn new(rung: Rung) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(COMPLETIONS).setup_clamp();
-        if rung.coop_taskrun() {
+        // Where a thread that burns the processor cannot be interrupted on demand, the kernel must do it every time.
+        let cooperative = rung.coop_taskrun() && membarrier::allowed();
+        if cooperative {
             builder.setup_coop_taskrun();
         }
         let ring = builder.build(SUBMISSIONS)?;
@@ -58,7 +61,12 @@ impl Ring {
                 ));
             }
         }
-        Ok(Self { ring, submitting: Mutex::new(()), reaping: Mutex::new(()) })
+        Ok(Self { ring, cooperative, submitting: Mutex::new(()), reaping: Mutex::new(()) })
+    }
+
+    /// Completion work of a thread that runs waits until it enters the kernel (`COOP_TASKRUN`).
+    pub(super) fn is_cooperative(&self) -> bool {
+        self.cooperative
     }
 
     /// Readable while completions are there, or completion work that waits for this thread (io_uring(7)).

@@ -1,0 +1,328 @@
+//! The state of the scheduler, and its transitions, each behind one lock.
+//!
+//! It is the queue of NT in terms of this library: `active` is the current count, `limit` the maximum, `ready` the entries, and the
+//! waiters are those in `parked` and the one in the seat. Every transition ends in [`State::settle`], which restores the rules of the
+//! module's head and says who is to be woken.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc as StdArc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::{
+    Counters, Release, Waker, Waking, policy,
+    sync::{self, Arc, Mutex, Thread},
+};
+use crate::sys::thread_state::Observer;
+
+pub(super) struct State<P> {
+    pub ready: VecDeque<(P, Instant)>,
+    /// The newest last.
+    pub parked: Vec<Arc<Parked<P>>>,
+    pub seat: Seat,
+    /// When the one in the seat came to wait, in the order of all waiters.
+    pub seated: u64,
+    pub arrivals: u64,
+    pub workers: Slab<Worker>,
+    /// Workers that came out with a packet and count as running.
+    pub active: usize,
+    pub limit: usize,
+    pub waking: Waking,
+    pub release: Release,
+    pub closed: bool,
+    /// The closer has collected what there was.
+    pub abandoned: bool,
+    /// Something has changed that the holder of the seat is to look at before it falls asleep.
+    pub alarm: bool,
+    /// Packets taken from the queue since somebody last looked at the driver.
+    pub since_look: u32,
+    /// Who closes the port waits for the seat.
+    pub closer: Option<Thread>,
+    pub watch: Option<Watch<P>>,
+    /// Since when some worker that is out burns the processor, as the last look saw it.
+    pub burning_since: Option<Instant>,
+    /// Watch may be kept: there is a clock.
+    pub watchful: bool,
+    /// Waking is eager until then.
+    pub wary: Option<Instant>,
+    pub counters: Counters,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seat {
+    Free,
+    /// Somebody has it and is awake.
+    Taken,
+    /// Somebody sleeps in the driver.
+    Asleep,
+    /// ... and has been woken, so the next one need not.
+    Woken,
+}
+
+pub(super) struct Parked<P> {
+    pub waker: Waker,
+    pub slot: Mutex<Slot<P>>,
+    pub arrival: u64,
+    pub worker: Option<usize>,
+}
+
+pub(super) enum Slot<P> {
+    Waiting,
+    Packet(P),
+    Seat,
+    Closed,
+}
+
+/// A thread that takes packets here.
+pub(super) struct Worker {
+    pub observer: StdArc<Observer>,
+    /// It runs with a packet, and is one of `active`.
+    pub counted: bool,
+    /// How often it has come back. Tells a look whether it is still out with what it was out with.
+    pub turns: u64,
+    /// `turns` at the last look.
+    pub looked: u64,
+}
+
+/// A waiter, the oldest, looks at those who are out.
+pub(super) struct Watch<P> {
+    pub by: Arc<Parked<P>>,
+    pub due: Instant,
+    pub interval: Duration,
+    /// Looks in a row that found nothing to do.
+    pub idle: u32,
+}
+
+/// Who is to be woken when the lock is free.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Wakes {
+    pub wakers: Vec<Waker>,
+    /// The one in the driver.
+    pub rouse: bool,
+}
+
+impl<P> State<P> {
+    pub(super) fn new(limit: usize, waking: Waking, release: Release) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            parked: Vec::new(),
+            seat: Seat::Free,
+            seated: 0,
+            arrivals: 0,
+            workers: Slab::new(),
+            active: 0,
+            limit: if release == Release::Unlimited { usize::MAX } else { limit },
+            waking,
+            release,
+            closed: false,
+            abandoned: false,
+            alarm: false,
+            since_look: 0,
+            closer: None,
+            watch: None,
+            burning_since: None,
+            watchful: cfg!(not(completion_port_loom)),
+            wary: None,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn may_run(&self) -> bool {
+        self.active < self.limit
+    }
+
+    /// The worker is back, or gives up its place otherwise. True if it had one.
+    pub(super) fn uncount(&mut self, worker: Option<usize>) -> bool {
+        let Some(worker) = worker.and_then(|worker| self.workers.get_mut(worker)) else {
+            return false;
+        };
+        worker.turns += 1;
+        let counted = std::mem::replace(&mut worker.counted, false);
+        self.active -= usize::from(counted);
+        counted
+    }
+
+    /// The worker runs, whether there is room or not.
+    pub(super) fn count(&mut self, worker: Option<usize>) {
+        let Some(worker) = worker.and_then(|worker| self.workers.get_mut(worker)) else { return };
+        if !std::mem::replace(&mut worker.counted, true) {
+            self.active += 1;
+            self.counters.most_running = self.counters.most_running.max(self.active);
+        }
+    }
+
+    pub(super) fn push(&mut self, packet: P, now: Instant) {
+        self.ready.push_back((packet, now));
+    }
+
+    /// Up to `max` packets for a worker that may run.
+    pub(super) fn take(
+        &mut self,
+        worker: Option<usize>,
+        max: usize,
+        out: &mut Vec<P>,
+        now: Instant,
+    ) -> bool {
+        if self.ready.is_empty() || !self.may_run() {
+            return false;
+        }
+        self.take_more(max, out, now);
+        self.count(worker);
+        true
+    }
+
+    /// Up to `max` packets for one that runs already.
+    pub(super) fn take_more(&mut self, max: usize, out: &mut Vec<P>, now: Instant) {
+        if let Some((_, since)) = self.ready.front() {
+            let waited = now.saturating_duration_since(*since);
+            self.counters.longest_wait = self.counters.longest_wait.max(waited);
+        }
+        let count = self.ready.len().min(max);
+        out.extend(self.ready.drain(..count).map(|(packet, _)| packet));
+        self.since_look = self.since_look.saturating_add(count as u32);
+    }
+
+    /// A waiter's number, in the order in which they came.
+    pub(super) fn arrive(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
+    }
+
+    /// The waiter is not parked any more. False if it was not.
+    pub(super) fn unpark(&mut self, parked: &Arc<Parked<P>>) -> bool {
+        let Some(at) = self.parked.iter().rposition(|other| Arc::ptr_eq(other, parked)) else {
+            return false;
+        };
+        self.parked.remove(at);
+        self.relieve(parked);
+        true
+    }
+
+    /// A parked waiter goes: it does not keep watch any more.
+    fn relieve(&mut self, parked: &Arc<Parked<P>>) {
+        if self.watch.as_ref().is_some_and(|watch| Arc::ptr_eq(&watch.by, parked)) {
+            self.watch = None;
+        }
+    }
+
+    fn pop_newest(&mut self) -> Option<Arc<Parked<P>>> {
+        let parked = self.parked.pop()?;
+        self.relieve(&parked);
+        Some(parked)
+    }
+
+    /// Restores the rules: packets go to waiters, the driver is not left alone, and somebody keeps watch where that is needed.
+    pub(super) fn settle(&mut self, now: Instant) -> Wakes {
+        let mut wakes = Wakes::default();
+        if self.closed {
+            return wakes;
+        }
+        self.keep_watch(&mut wakes, now);
+        while !self.ready.is_empty() && self.may_run() && self.is_due(now) {
+            // The newest waiter gets it, be it parked or in the driver.
+            let in_seat = matches!(self.seat, Seat::Asleep | Seat::Woken);
+            let newest = self.parked.last().map(|parked| parked.arrival);
+            if in_seat && newest.is_none_or(|newest| newest < self.seated) {
+                wakes.rouse |= self.rouse();
+                // It takes that packet when it comes; the next waiter must not be woken for the same one.
+                break;
+            }
+            if !self.hand_off(&mut wakes, now) {
+                break;
+            }
+        }
+        if self.seat == Seat::Free && self.is_orphan(now) {
+            self.fill_seat(&mut wakes);
+        }
+        self.counters.wakes += wakes.wakers.len() as u64 + u64::from(wakes.rouse);
+        wakes
+    }
+
+    /// Whether a packet is to have a waiter now, and not when a worker comes back.
+    fn is_due(&self, now: Instant) -> bool {
+        self.is_eager(now)
+            || self.active == 0
+            || self.watch.is_none()
+            || self
+                .ready
+                .front()
+                .is_some_and(|(_, since)| now.saturating_duration_since(*since) > policy::KEPT_UP)
+    }
+
+    pub(super) fn is_eager(&self, now: Instant) -> bool {
+        self.waking == Waking::Eager || self.wary.is_some_and(|until| now < until)
+    }
+
+    /// Whether nobody is in the driver, nor comes back to it by itself in time.
+    fn is_orphan(&self, now: Instant) -> bool {
+        self.active == 0 || (self.may_run() && self.is_eager(now))
+    }
+
+    /// The oldest packet goes straight to the newest parked waiter.
+    pub(super) fn hand_off(&mut self, wakes: &mut Wakes, now: Instant) -> bool {
+        if self.ready.is_empty() {
+            return false;
+        }
+        let Some(parked) = self.pop_newest() else { return false };
+        if let Some((packet, since)) = self.ready.pop_front() {
+            let waited = now.saturating_duration_since(since);
+            self.counters.longest_wait = self.counters.longest_wait.max(waited);
+            self.counters.handed_off += 1;
+            self.count(parked.worker);
+            *sync::lock(&parked.slot) = Slot::Packet(packet);
+            wakes.wakers.push(parked.waker.clone());
+        }
+        true
+    }
+
+    /// The newest parked waiter goes to the driver.
+    pub(super) fn fill_seat(&mut self, wakes: &mut Wakes) {
+        if let Some(parked) = self.pop_newest() {
+            self.seat = Seat::Taken;
+            self.seated = parked.arrival;
+            self.counters.took_over += 1;
+            *sync::lock(&parked.slot) = Slot::Seat;
+            wakes.wakers.push(parked.waker.clone());
+        }
+    }
+
+    /// Whether somebody is out who may have to be helped: in whose absence the driver is alone, or packets wait.
+    pub(super) fn is_watch_needed(&self) -> bool {
+        self.active > 0 && (self.seat == Seat::Free || !self.ready.is_empty())
+    }
+
+    fn keep_watch(&mut self, wakes: &mut Wakes, now: Instant) {
+        if self.watch.is_some() || !self.watchful || !self.is_watch_needed() {
+            return;
+        }
+        if let Some(oldest) = self.parked.first() {
+            wakes.wakers.push(oldest.waker.clone());
+            self.watch = Some(Watch {
+                by: oldest.clone(),
+                due: now + policy::SOON,
+                interval: policy::SOON,
+                idle: 0,
+            });
+        }
+    }
+
+    pub(super) fn rouse(&mut self) -> bool {
+        if self.seat == Seat::Asleep {
+            self.seat = Seat::Woken;
+            return true;
+        }
+        false
+    }
+
+    /// The seat is left. Who follows is for [`State::settle`] to say.
+    pub(super) fn free_seat(&mut self) {
+        self.seat = Seat::Free;
+        if let Some(closer) = self.closer.take() {
+            closer.unpark();
+        }
+    }
+}
