@@ -25,5 +25,7 @@ mod util;
 
 mod kit;
 
+mod apc;
 mod nesting;
 mod rules;
+mod thread_end;
