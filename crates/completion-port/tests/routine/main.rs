@@ -28,4 +28,5 @@ mod kit;
 mod apc;
 mod nesting;
 mod rules;
+mod socket;
 mod thread_end;
