@@ -25,7 +25,10 @@ mod util;
 
 mod kit;
 
+mod alertable_get;
 mod apc;
+mod association;
+mod idle;
 mod nesting;
 mod rules;
 mod socket;
