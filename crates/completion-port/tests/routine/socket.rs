@@ -25,7 +25,7 @@ use crate::{
 crate::on_each_driver!(
     accepted_sockets_inherit_the_mode,
     the_mode_is_that_of_plain_calls_alone,
-    // Out until the library keeps it: the_mode_is_not_lost_to_overlapped_calls.
+    the_mode_is_not_lost_to_overlapped_calls,
     a_connect_that_is_on_its_way_says_so,
     a_connect_that_is_refused_says_so,
     a_blocking_accept_runs_routines_and_goes_on,
@@ -35,7 +35,7 @@ crate::on_each_driver!(
     a_panic_comes_out_of_a_blocking_call,
     a_blocking_call_ends_when_the_socket_is_closed,
     once_closed_refuses_every_call,
-    // Out until the library keeps it: once_closed_refuses_connect_and_shutdown.
+    once_closed_refuses_connect_and_shutdown,
     reads_and_writes_plainly_beside_routines,
     a_plain_call_hears_what_the_system_says,
 );
@@ -177,7 +177,6 @@ fn the_mode_is_that_of_plain_calls_alone(driver: DriverKind) {
 
 /// What overlapped calls and a port do to the descriptor is not seen in plain calls: not after a start that was refused, not after one
 /// that is over, not after an association.
-#[allow(dead_code, reason = "attaching makes the descriptor block, on io_uring")]
 fn the_mode_is_not_lost_to_overlapped_calls(driver: DriverKind) {
     on_a_thread(driver, || {
         let (listener, _address) = listener();
@@ -492,7 +491,6 @@ fn once_closed_refuses_every_call(driver: DriverKind) {
 }
 
 /// The plain calls that do not look whether it is closed.
-#[allow(dead_code, reason = "they ask the system, which does not know")]
 fn once_closed_refuses_connect_and_shutdown(driver: DriverKind) {
     on_a_thread(driver, || {
         let (_listener, address) = listener();
