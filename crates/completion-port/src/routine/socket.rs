@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use super::{
     place::{Key, Task},
-    wait::{Ready, until_ready},
+    wait::{Ready, is_ready, until_ready},
 };
 use crate::{
     error,
@@ -61,8 +61,6 @@ pub(super) struct Inner {
     nonblocking: AtomicBool,
     /// A connect is on its way.
     connecting: AtomicBool,
-    /// The descriptor itself does not block, so that plain calls never do.
-    prepared: AtomicBool,
     handles: Mutex<Handles>,
 }
 
@@ -86,6 +84,10 @@ impl Inner {
     ) -> io::Result<Handle<Key, Task>> {
         if self.identity.has_port() {
             return Err(error::has_port());
+        }
+        // Before a driver sets the descriptor's mode: only streams have operations with routines.
+        if self.role != Role::Stream {
+            return Err(error::wrong_kind());
         }
         let mut handles = self.handles();
         if handles.closed {
@@ -134,7 +136,6 @@ impl OverlappedSocket {
             role,
             nonblocking: AtomicBool::new(nonblocking),
             connecting: AtomicBool::new(false),
-            prepared: AtomicBool::new(false),
             handles: Mutex::default(),
         }))
     }
@@ -175,8 +176,13 @@ impl OverlappedSocket {
         if self.0.role != Role::Listener {
             return Err(error::wrong_kind());
         }
-        self.prepare()?;
-        let (socket, peer) = self.call(Ready::ToRead, || SockRef::from(&*self.0.fd).accept())?;
+        let (socket, peer) = self.call(Ready::ToRead, || {
+            // A driver may have made the descriptor block, and accept cannot be told otherwise: so it is asked only when somebody waits.
+            if !is_ready(self, Ready::ToRead)? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            SockRef::from(&*self.0.fd).accept()
+        })?;
         let peer = peer.as_socket().ok_or_else(error::wrong_kind)?;
         Ok((Self::new(socket.into(), Role::Stream, self.is_nonblocking()), peer))
     }
@@ -188,9 +194,11 @@ impl OverlappedSocket {
     ///
     /// The above, or what the system says.
     pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
-        self.prepare()?;
         let mut waited = false;
         loop {
+            self.check_open()?;
+            // Every time: a driver may have made it block.
+            SockRef::from(&*self.0.fd).set_nonblocking(true)?;
             let result = SockRef::from(&*self.0.fd).connect(&address.into());
             let code = result.as_ref().err().and_then(io::Error::raw_os_error);
             let on_its_way = matches!(code, Some(libc::EINPROGRESS | libc::EALREADY));
@@ -216,21 +224,14 @@ impl OverlappedSocket {
         }
     }
 
-    /// Plain calls wait by themselves, alertably; so the descriptor must not block.
-    fn prepare(&self) -> io::Result<()> {
-        if !self.0.prepared.load(Ordering::Relaxed) {
-            SockRef::from(&*self.0.fd).set_nonblocking(true)?;
-            self.0.prepared.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+    fn check_open(&self) -> io::Result<()> {
+        if self.0.handles().closed { Err(error::handle_closed()) } else { Ok(()) }
     }
 
     /// Makes a plain call, and if it would block, waits or not, as the mode has it.
     fn call<R>(&self, ready: Ready, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
         loop {
-            if self.0.handles().closed {
-                return Err(error::handle_closed());
-            }
+            self.check_open()?;
             match call() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && !self.is_nonblocking() => {
@@ -287,6 +288,7 @@ impl OverlappedSocket {
     /// What the system says, `NotConnected` for instance.
     #[doc(alias = "WSASendDisconnect")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.check_open()?;
         match self.own_handles().first() {
             Some(handle) => handle.shutdown(how),
             None => SockRef::from(&*self.0.fd).shutdown(how),

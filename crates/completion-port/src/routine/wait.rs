@@ -81,13 +81,22 @@ pub(super) enum Ready {
     ToWrite,
 }
 
-/// Waits until a socket is (perhaps) ready, and runs routines meanwhile: blocking calls wait alertably (S175).
-pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
-    let beside = match ready {
+/// Whether a socket is ready now.
+pub(super) fn is_ready(socket: &impl AsFd, ready: Ready) -> io::Result<bool> {
+    beside(socket, ready).wait(Some(Duration::ZERO))
+}
+
+fn beside(socket: &impl AsFd, ready: Ready) -> Beside<'_> {
+    match ready {
         Ready::ToRead => Beside::readable(socket.as_fd()),
         Ready::ToWrite => Beside::writable(socket.as_fd()),
-    };
-    let Some(place) = Place::existing()? else { return blocking(|| beside.wait(None)) };
+    }
+}
+
+/// Waits until a socket is (perhaps) ready, and runs routines meanwhile: blocking calls wait alertably (S175).
+pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
+    let beside = beside(socket, ready);
+    let Some(place) = Place::existing()? else { return blocking(|| beside.wait(None)).map(drop) };
     loop {
         match blocking(|| place.gather(None, Some(beside)))? {
             Gathered::Runnable => _ = place.run(),

@@ -63,7 +63,7 @@ impl Port {
             match next {
                 Next::Taken => return out.pop(),
                 Next::Closed => return None,
-                Next::Drive | Next::TimedOut => {}
+                Next::Drive | Next::TimedOut | Next::Beside => {}
             }
         }
     }

@@ -33,9 +33,11 @@ impl<'a> Beside<'a> {
         driver.descriptor().map(Self::readable).ok_or_else(error::not_beside)
     }
 
-    /// Sleeps on this alone. May return for no reason.
-    pub(crate) fn wait(self, timeout: Option<Duration>) -> io::Result<()> {
-        sleep(&mut [PollFd::from_borrowed_fd(self.fd, self.what)], timeout)
+    /// Sleeps on this alone, and tells whether there is something. May return for no reason.
+    pub(crate) fn wait(self, timeout: Option<Duration>) -> io::Result<bool> {
+        let mut fds = [PollFd::from_borrowed_fd(self.fd, self.what)];
+        sleep(&mut fds, timeout)?;
+        Ok(!fds[0].revents().is_empty())
     }
 }
 

@@ -100,7 +100,7 @@ impl<T> Clone for Log<T> {
 }
 
 impl<T> Log<T> {
-    fn with<R>(&self, act: impl FnOnce(&mut Vec<T>) -> R) -> R {
+    pub fn with<R>(&self, act: impl FnOnce(&mut Vec<T>) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

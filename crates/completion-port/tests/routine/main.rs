@@ -25,5 +25,17 @@ mod util;
 
 mod kit;
 
+mod alertable_get;
+mod apc;
+mod association;
+mod cancel;
+mod close;
+mod idle;
 mod nesting;
+mod order;
+mod panics;
 mod rules;
+mod shared;
+mod socket;
+mod storm;
+mod thread_end;

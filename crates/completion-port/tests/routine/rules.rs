@@ -37,12 +37,12 @@ crate::on_each_driver!(
     are_told_what_became_of_the_operation,
     run_in_one_wait_if_they_are_queued,
     run_first_in_first_out,
-    // Out until the library keeps it: run_first_in_first_out_with_apcs.
+    run_first_in_first_out_with_apcs,
     a_sleep_tells_why_it_is_over,
     a_sleep_without_end_is_ended_by_each,
     a_sleep_of_no_time_runs_what_is_queued,
     that_keep_each_other_busy_do_not_keep_the_thread,
-    // Out until the library keeps it: that_keep_each_other_busy_do_not_keep_others_from_their_turn.
+    that_keep_each_other_busy_do_not_keep_others_from_their_turn,
 );
 
 /// S164, S168, S26, S32: whatever else the thread does, a wait at a port among it, and calls that could wait alertably and need not
@@ -437,7 +437,6 @@ fn run_first_in_first_out(driver: DriverKind) {
 }
 
 /// S170: I/O that is over when the call returns is queued there and then (S165), before what is queued after it.
-#[allow(dead_code, reason = "on io_uring, what is over waits in the ring, and is overtaken")]
 fn run_first_in_first_out_with_apcs(driver: DriverKind) {
     on_a_thread(driver, || {
         let ran = Log::default();
@@ -564,7 +563,6 @@ fn that_keep_each_other_busy_do_not_keep_the_thread(driver: DriverKind) {
 }
 
 /// S170: what comes meanwhile is behind them, not never.
-#[allow(dead_code, reason = "the driver is not looked at while something can be run without")]
 fn that_keep_each_other_busy_do_not_keep_others_from_their_turn(driver: DriverKind) {
     on_a_thread(driver, || {
         let ran = Log::default();
