@@ -225,17 +225,25 @@ impl<P> Scheduler<P> {
                 Park::TimedOut => Next::TimedOut,
                 Park::Beside => Next::Beside,
             };
-            let mut state = self.state();
-            if state.unpark(parked) {
-                // It has not taken a packet, and counts as running all the same (S52).
-                state.count(parked.worker);
-                let wakes = state.settle(Instant::now());
-                drop(state);
-                self.carry_out(wakes);
+            if self.give_up(parked) {
                 return reason;
             }
             // Somebody has just put something into the slot.
         }
+    }
+
+    /// A waiter waits no longer. False if it was given something.
+    fn give_up(&self, parked: &Arc<Parked<P>>) -> bool {
+        let mut state = self.state();
+        if !state.unpark(parked) {
+            return false;
+        }
+        // It has not taken a packet, and counts as running all the same (S52).
+        state.count(parked.worker);
+        let wakes = state.settle(Instant::now());
+        drop(state);
+        self.carry_out(wakes);
+        true
     }
 
     /// What a waiter was given, if it was.
@@ -282,7 +290,16 @@ impl<P> Scheduler<P> {
     /// Brings packets in. The holder of the seat takes up to `max` for itself and leaves the seat with them; if there is none for
     /// it (and the port is open), it keeps the seat.
     pub(crate) fn next_in_seat(&self, packets: &mut Vec<P>, max: usize, out: &mut Vec<P>) -> Next {
-        let me = self.me();
+        self.next_in_seat_for(self.me(), packets, max, out)
+    }
+
+    fn next_in_seat_for(
+        &self,
+        me: Option<usize>,
+        packets: &mut Vec<P>,
+        max: usize,
+        out: &mut Vec<P>,
+    ) -> Next {
         let now = Instant::now();
         let mut state = self.state();
         for packet in packets.drain(..) {
@@ -323,7 +340,10 @@ impl<P> Scheduler<P> {
 
     /// Gives the seat up without a packet. The thread counts as running if it goes back to its user (S52).
     pub(crate) fn leave(&self, goes_back: bool) {
-        let me = self.me();
+        self.leave_for(self.me(), goes_back);
+    }
+
+    fn leave_for(&self, me: Option<usize>, goes_back: bool) {
         let mut state = self.state();
         state.free_seat();
         if goes_back {
@@ -475,3 +495,5 @@ pub(crate) fn until(deadline: Option<Instant>, now: Instant) -> Option<Duration>
 
 #[cfg(all(test, completion_port_loom))]
 mod loom_tests;
+#[cfg(all(test, not(completion_port_loom)))]
+mod nt_model;

@@ -1,0 +1,4 @@
+#![cfg(target_os = "linux")]
+
+#[path = "../util/mod.rs"]
+mod util;
