@@ -190,7 +190,7 @@ fn are_run_or_dropped_or_come_back_while_a_thread_ends(driver: DriverKind) {
         let ending = AtomicBool::new(false);
         let (tell, told) = mpsc::channel();
         thread::scope(|s| {
-            s.spawn(|| {
+            let thread = s.spawn(|| {
                 let _ending = StopOnDrop(&ending);
                 drive_by(driver);
                 for _ in 0..3 {
@@ -228,6 +228,8 @@ fn are_run_or_dropped_or_come_back_while_a_thread_ends(driver: DriverKind) {
                     }
                 });
             }
+            // The scope itself does not wait for what a thread drops last.
+            thread.join().expect("no panic");
         });
         assert_eq!(Arc::strong_count(&token), 1, "every call is gone");
         let count = |what: &AtomicUsize| what.load(Ordering::Relaxed);
