@@ -59,6 +59,8 @@ pub(crate) trait Bed: Send + Sync {
     fn wake(&self);
     /// Has the kernel bring in what lies with threads that run.
     fn kick(&self);
+    /// The clock by which packets wait and looks are taken.
+    fn now(&self) -> Instant;
 }
 
 pub(crate) struct Scheduler<P> {
@@ -171,7 +173,7 @@ impl<P> Scheduler<P> {
         if state.closed {
             return Ok(Next::Closed);
         }
-        let now = Instant::now();
+        let now = self.bed.now();
         let look = state.seat == Seat::Free
             && state.may_run()
             && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
@@ -179,6 +181,7 @@ impl<P> Scheduler<P> {
             state.since_look = 0;
             state.seat = Seat::Taken;
             state.seated = state.arrive();
+            state.seated_worker = me;
             return Ok(Next::Drive);
         }
         let taken = state.take(me, max, out, now);
@@ -211,10 +214,11 @@ impl<P> Scheduler<P> {
         sleeper: &mut impl Sleeper,
     ) -> Next {
         loop {
+            // Before the slot is looked at: whoever makes this thread the one to keep watch wakes it afterwards.
+            let look = self.next_look(parked);
             if let Some(next) = self.given(parked, max, out) {
                 return next;
             }
-            let look = self.next_look(parked);
             let until = [deadline, look].into_iter().flatten().min();
             let reason = match sleeper.park(until) {
                 Park::Woken => continue,
@@ -240,7 +244,7 @@ impl<P> Scheduler<P> {
         }
         // It has not taken a packet, and counts as running all the same (S52).
         state.count(parked.worker);
-        let wakes = state.settle(Instant::now());
+        let wakes = state.settle(self.bed.now());
         drop(state);
         self.carry_out(wakes);
         true
@@ -255,7 +259,7 @@ impl<P> Scheduler<P> {
             Slot::Packet(packet) => {
                 out.push(packet);
                 if max > 1 {
-                    self.state().take_more(max - 1, out, Instant::now());
+                    self.state().take_more(max - 1, out, self.bed.now());
                 }
                 Some(Next::Taken)
             }
@@ -272,8 +276,10 @@ impl<P> Scheduler<P> {
         if std::mem::take(&mut state.alarm) || state.closed || to_take {
             return None;
         }
+        let watch = state.watch_from_seat();
         state.seat = Seat::Asleep;
-        Some(state.watch_from_seat())
+        state.seat_watches = watch.is_some();
+        Some(watch)
     }
 
     /// The holder of the seat has come out of the driver.
@@ -300,12 +306,19 @@ impl<P> Scheduler<P> {
         max: usize,
         out: &mut Vec<P>,
     ) -> Next {
-        let now = Instant::now();
+        let now = self.bed.now();
         let mut state = self.state();
         for packet in packets.drain(..) {
             state.push(packet, now);
         }
-        let next = if state.closed {
+        let next = if let Some(packet) = state.reserved.take() {
+            // It was given that while it slept, and was counted then.
+            out.push(packet);
+            state.take_more(max - 1, out, now);
+            state.since_look = 0;
+            state.free_seat();
+            Next::Taken
+        } else if state.closed {
             state.free_seat();
             Next::Closed
         } else if state.take(me, max, out, now) {
@@ -335,7 +348,7 @@ impl<P> Scheduler<P> {
 
     /// For who has the port to itself: takes all packets that are here, without a look at the driver.
     pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
-        self.state().take_more(usize::MAX, out, Instant::now());
+        self.state().take_more(usize::MAX, out, self.bed.now());
     }
 
     /// Gives the seat up without a packet. The thread counts as running if it goes back to its user (S52).
@@ -345,11 +358,15 @@ impl<P> Scheduler<P> {
 
     fn leave_for(&self, me: Option<usize>, goes_back: bool) {
         let mut state = self.state();
+        if let Some(packet) = state.reserved.take() {
+            // It goes for another reason than that packet.
+            state.ready.push_front((packet, self.bed.now()));
+        }
         state.free_seat();
         if goes_back {
             state.count(me);
         }
-        let wakes = state.settle(Instant::now());
+        let wakes = state.settle(self.bed.now());
         drop(state);
         self.carry_out(wakes);
     }
@@ -370,7 +387,7 @@ impl<P> Scheduler<P> {
     }
 
     fn push_to(&self, mut state: MutexGuard<'_, State<P>>, packet: P) {
-        let now = Instant::now();
+        let now = self.bed.now();
         state.push(packet, now);
         let wakes = state.settle(now);
         drop(state);
@@ -464,7 +481,7 @@ impl<P> Scheduler<P> {
         if counted {
             state.counters.released_by_accounting += 1;
         }
-        let wakes = state.settle(Instant::now());
+        let wakes = state.settle(self.bed.now());
         drop(state);
         self.carry_out(wakes);
         counted
@@ -481,7 +498,7 @@ impl<P> Scheduler<P> {
         state.uncount(Some(worker));
         // Dropped without the lock: it closes a file.
         let gone = state.workers.try_remove(worker);
-        let wakes = state.settle(Instant::now());
+        let wakes = state.settle(self.bed.now());
         drop(state);
         drop(gone);
         self.carry_out(wakes);

@@ -12,6 +12,7 @@ use std::{
         Arc as StdArc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use super::{Bed, Next, Release, Scheduler, Waker, Waking, state::Parked, sync::Arc};
@@ -60,11 +61,12 @@ impl Model {
 
     /// A place has come free.
     fn release(&mut self) {
-        if self.current < self.maximum && !self.entries.is_empty() {
-            if let Some(newest) = self.waiters.pop() {
-                let packet = self.entries.pop_front().expect("not empty");
-                self.hand(packet, newest);
-            }
+        if self.current < self.maximum
+            && !self.entries.is_empty()
+            && let Some(newest) = self.waiters.pop()
+        {
+            let packet = self.entries.pop_front().expect("not empty");
+            self.hand(packet, newest);
         }
     }
 
@@ -99,8 +101,8 @@ impl Model {
     }
 }
 
-#[derive(Default)]
-struct Pillow(AtomicBool);
+/// Nobody sleeps on it, and its clock stands still: eager waking needs none.
+struct Pillow(AtomicBool, Instant);
 
 impl Bed for Pillow {
     fn wake(&self) {
@@ -108,6 +110,10 @@ impl Bed for Pillow {
     }
 
     fn kick(&self) {}
+
+    fn now(&self) -> Instant {
+        self.1
+    }
 }
 
 /// The scheduler with threads that are not there.
@@ -122,7 +128,7 @@ struct Real {
 
 impl Real {
     fn new(threads: usize, limit: usize) -> Self {
-        let bed = StdArc::new(Pillow::default());
+        let bed = StdArc::new(Pillow(AtomicBool::new(false), Instant::now()));
         let scheduler = Scheduler::new(bed.clone(), limit, Waking::Eager, Release::Exact);
         let workers = (0..threads).map(|_| scheduler.enrol()).collect();
         let doing = vec![Doing::Running(None); threads];

@@ -23,8 +23,13 @@ pub(super) struct State<P> {
     /// The newest last.
     pub parked: Vec<Arc<Parked<P>>>,
     pub seat: Seat,
-    /// When the one in the seat came to wait, in the order of all waiters.
+    /// When the one in the seat came to wait, in the order of all waiters, and who it is.
     pub seated: u64,
+    pub seated_worker: Option<usize>,
+    /// What the one in the seat was given while it slept. It counts as running already.
+    pub reserved: Option<P>,
+    /// It sleeps no longer than to its next look.
+    pub seat_watches: bool,
     pub arrivals: u64,
     pub workers: Slab<Worker>,
     /// Workers that came out with a packet and count as running.
@@ -112,6 +117,9 @@ impl<P> State<P> {
             parked: Vec::new(),
             seat: Seat::Free,
             seated: 0,
+            seated_worker: None,
+            reserved: None,
+            seat_watches: false,
             arrivals: 0,
             workers: Slab::new(),
             active: 0,
@@ -224,19 +232,22 @@ impl<P> State<P> {
         self.keep_watch(&mut wakes, now);
         while !self.ready.is_empty() && self.may_run() && self.is_due(now) {
             // The newest waiter gets it, be it parked or in the driver.
-            let in_seat = matches!(self.seat, Seat::Asleep | Seat::Woken);
+            let asleep = matches!(self.seat, Seat::Asleep | Seat::Woken) && self.reserved.is_none();
             let newest = self.parked.last().map(|parked| parked.arrival);
-            if in_seat && newest.is_none_or(|newest| newest < self.seated) {
+            if asleep && newest.is_none_or(|newest| newest < self.seated) {
+                self.reserved = self.pop_oldest(now);
+                self.count(self.seated_worker);
                 wakes.rouse |= self.rouse();
-                // It takes that packet when it comes; the next waiter must not be woken for the same one.
-                break;
-            }
-            if !self.hand_off(&mut wakes, now) {
+            } else if !self.hand_off(&mut wakes, now) {
                 break;
             }
         }
         if self.seat == Seat::Free && self.is_orphan(now) {
             self.fill_seat(&mut wakes);
+        }
+        if self.watch_from_seat().is_some() && !self.seat_watches {
+            // It went to sleep when there was nothing to watch.
+            wakes.rouse |= self.rouse();
         }
         self.counters.wakes += wakes.wakers.len() as u64 + u64::from(wakes.rouse);
         wakes
@@ -262,16 +273,22 @@ impl<P> State<P> {
         self.active == 0 || (self.may_run() && self.is_eager(now))
     }
 
+    /// The oldest packet, to be handed off.
+    fn pop_oldest(&mut self, now: Instant) -> Option<P> {
+        let (packet, since) = self.ready.pop_front()?;
+        let waited = now.saturating_duration_since(since);
+        self.counters.longest_wait = self.counters.longest_wait.max(waited);
+        self.counters.handed_off += 1;
+        Some(packet)
+    }
+
     /// The oldest packet goes straight to the newest parked waiter.
     pub(super) fn hand_off(&mut self, wakes: &mut Wakes, now: Instant) -> bool {
         if self.ready.is_empty() {
             return false;
         }
         let Some(parked) = self.pop_newest() else { return false };
-        if let Some((packet, since)) = self.ready.pop_front() {
-            let waited = now.saturating_duration_since(since);
-            self.counters.longest_wait = self.counters.longest_wait.max(waited);
-            self.counters.handed_off += 1;
+        if let Some(packet) = self.pop_oldest(now) {
             self.count(parked.worker);
             *sync::lock(&parked.slot) = Slot::Packet(packet);
             wakes.wakers.push(parked.waker.clone());
@@ -284,6 +301,7 @@ impl<P> State<P> {
         if let Some(parked) = self.pop_newest() {
             self.seat = Seat::Taken;
             self.seated = parked.arrival;
+            self.seated_worker = parked.worker;
             self.counters.took_over += 1;
             *sync::lock(&parked.slot) = Slot::Seat;
             wakes.wakers.push(parked.waker.clone());
@@ -321,6 +339,7 @@ impl<P> State<P> {
     /// The seat is left. Who follows is for [`State::settle`] to say.
     pub(super) fn free_seat(&mut self) {
         self.seat = Seat::Free;
+        self.seated_worker = None;
         if let Some(closer) = self.closer.take() {
             closer.unpark();
         }

@@ -40,7 +40,7 @@ impl<P> Scheduler<P> {
         // Without the lock: these are system calls.
         let seen: Vec<_> =
             suspects.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
-        let (wakes, burning) = self.state().judge(&seen, progress, Instant::now());
+        let (wakes, burning) = self.state().judge(&seen, progress, self.bed.now());
         self.carry_out(wakes);
         if burning {
             // What its operations bring must not wait until it enters the kernel by itself.

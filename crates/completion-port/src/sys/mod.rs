@@ -105,6 +105,10 @@ impl crate::schedule::Bed for Box<dyn Driver> {
     fn kick(&self) {
         Driver::kick(&**self);
     }
+
+    fn now(&self) -> Instant {
+        Driver::now(&**self)
+    }
 }
 
 /// What a driver has to say about an operation.
