@@ -22,7 +22,7 @@ crate::on_each_driver!(
     the_newest_waiter_comes_first,
     so_it_is_when_all_packets_come_at_once,
     one_that_comes_back_is_the_newest,
-    // a_packet_that_is_handed_over_is_nobody_elses: bug 1 of /tmp/engine-bugs.md.
+    a_packet_that_is_handed_over_is_nobody_elses,
     the_oldest_packet_comes_first,
     at_the_limit_a_packet_waits,
     one_that_comes_back_takes_the_next,
@@ -254,13 +254,18 @@ fn a_wait_that_ends_for_a_routine_ends_in_a_place(driver: DriverKind) {
     thread::scope(|s| {
         let _close = port.close_on_drop();
         let [waiter, alerted] = [(); 2].map(|()| Puppet::new(s));
-        let result = alerted.act(|| {
-            routine::use_driver(driver).expect("a probed driver can be had");
+        alerted.act(|| routine::use_driver(driver).expect("a probed driver can be had"));
+        let alertable_wait = || {
             let this = routine::current().expect("it has a driver");
             routine::queue_user_apc(&this, || {}).expect("it is alive");
-            port.get_alertable(None).map(|done| done.context)
-        });
-        assert!(matches!(result, Err(GetError::Alerted)), "{result:?}");
+            let result = port.get_alertable(None).map(|done| done.context);
+            assert!(matches!(result, Err(GetError::Alerted)), "{result:?}");
+        };
+        alerted.act(alertable_wait);
+        assert_eq!(queued_and_running(&port), (0, 0), "S35: such a first wait makes it no worker");
+        alerted.act(|| times_out(&port));
+        alerted.act(alertable_wait);
+        assert_eq!(queued_and_running(&port), (0, 1), "S52");
         let mut waits = waiter.wait(&port, 0);
         post(&port, [1]);
         a_moment(&port);

@@ -23,3 +23,4 @@ mod kit;
 
 mod blocked;
 mod lifo;
+mod limit;
