@@ -7,8 +7,8 @@
 //! - **The limit.** At most `limit` workers run (S47). A worker that waits in this library, or in [`blocking`], gives up its place at
 //!   once (S49); one that blocks elsewhere when a look finds it blocked ([`watch`]); one that returns is counted again, beyond the
 //!   limit if need be (S51).
-//! - **Hand-off.** A packet that may run goes straight into the slot of the newest waiter (S41, S42); a worker that comes back takes
-//!   the next one itself, and nobody is woken (S48).
+//! - **Hand-off.** A packet that may run goes straight to the newest waiter (S41, S42), unless the waiter in the driver has brought it
+//!   in itself: that one takes it. A worker that comes back takes the next one, and nobody is woken (S48).
 //! - **Waking late** ([`Waking`]). While a worker runs and comes back in time, packets wait for it, and so does the driver: it looks
 //!   there when it comes back. Another waiter is woken when a packet has waited for [`policy::KEPT_UP`], when the worker does not
 //!   come back from look to look, or, for [`policy::WARY`] after somebody was seen to be blocked, at once. The figures are measured

@@ -339,7 +339,7 @@ fn blocking_in_blocking_and_a_panic_in_it(driver: DriverKind) {
         worker.act(|| {
             let seen = blocking(|| {
                 let outside = running();
-                let inside = blocking(&running);
+                let inside = blocking(running);
                 // Back from the inner one it still blocks, in the outer one.
                 (outside, inside, running())
             });

@@ -1,6 +1,7 @@
 //! Ports with a limit, and threads that do what a test says, step by step.
 
 use std::{
+    io::ErrorKind,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
@@ -45,7 +46,10 @@ pub fn post(port: &Port, contexts: impl IntoIterator<Item = u32>) {
 
 /// Waits until so many threads wait for packets.
 #[track_caller]
-pub fn waiting(port: &Port, threads: usize) {
+pub fn waiting<K: Send + Sync + 'static, T: Send + 'static>(
+    port: &CompletionPort<K, T>,
+    threads: usize,
+) {
     let now = || port.snapshot().waiting_threads;
     until(&format!("{threads} threads wait; {} do", now()), || now() == threads);
 }
@@ -190,20 +194,22 @@ pub fn burn(times: usize) {
     }
 }
 
-/// The next step of an echo: what was received is sent back, and what was sent is followed by a receive. False at the peer's end.
-pub fn echo<K: Send + Sync + 'static, T: Send + 'static>(done: Completion<K, T>) -> bool {
+/// The next step of an echo: what was received is sent back, and what was sent is followed by a receive. Not after the peer's end, nor
+/// once the port is closed.
+pub fn echo<K: Send + Sync + 'static, T: Send + 'static>(done: Completion<K, T>) {
     let kind = done.kind();
     let mut buffer: Buffer = done.buffer;
-    let count = done.result.expect("nobody resets anything");
-    match kind {
-        OpKind::Recv if count == 0 => return false,
-        OpKind::Recv => _ = done.handle.send(buffer, done.context).expect("started"),
+    let refused = match (kind, done.result.expect("nobody resets anything")) {
+        (OpKind::Recv, 0) => None,
+        (OpKind::Recv, _) => done.handle.send(buffer, done.context).err(),
         _ => {
             buffer.clear();
-            done.handle.recv(buffer, done.context).expect("started");
+            done.handle.recv(buffer, done.context).err()
         }
+    };
+    if let Some(refused) = refused {
+        assert_eq!(refused.error.kind(), ErrorKind::NotConnected, "the port is closed");
     }
-    true
 }
 
 #[track_caller]

@@ -22,5 +22,10 @@ mod util;
 mod kit;
 
 mod blocked;
+mod burning;
+mod fairness;
+mod idle;
+mod late;
 mod lifo;
 mod limit;
+mod workers;
