@@ -230,7 +230,11 @@ impl<P> State<P> {
             return wakes;
         }
         self.keep_watch(&mut wakes, now);
-        while !self.ready.is_empty() && self.may_run() && self.is_due(now) {
+        while !self.ready.is_empty() && self.may_run() {
+            let aged = !self.is_due(now);
+            if aged && !self.has_aged(now) {
+                break;
+            }
             // The newest waiter gets it, be it parked or in the driver.
             let asleep = matches!(self.seat, Seat::Asleep | Seat::Woken) && self.reserved.is_none();
             let newest = self.parked.last().map(|parked| parked.arrival);
@@ -241,6 +245,7 @@ impl<P> State<P> {
             } else if !self.hand_off(&mut wakes, now) {
                 break;
             }
+            self.counters.released_by_age += u64::from(aged);
         }
         if self.seat == Seat::Free && self.is_orphan(now) {
             self.fill_seat(&mut wakes);
@@ -255,13 +260,13 @@ impl<P> State<P> {
 
     /// Whether a packet is to have a waiter now, and not when a worker comes back.
     fn is_due(&self, now: Instant) -> bool {
-        self.is_eager(now)
-            || self.active == 0
-            || self.watch.is_none()
-            || self
-                .ready
-                .front()
-                .is_some_and(|(_, since)| now.saturating_duration_since(*since) > policy::KEPT_UP)
+        self.is_eager(now) || self.active == 0 || self.watch.is_none()
+    }
+
+    /// Whether the oldest packet has waited for so long that those who run do not keep up.
+    fn has_aged(&self, now: Instant) -> bool {
+        let waited = |(_, since): &(P, Instant)| now.saturating_duration_since(*since);
+        self.ready.front().is_some_and(|oldest| waited(oldest) > policy::KEPT_UP)
     }
 
     pub(super) fn is_eager(&self, now: Instant) -> bool {
