@@ -7,9 +7,10 @@
 //! worker has its packet, and from before the peer's write until another worker comes out of `get` with it.
 //!
 //! What that is to be compared with, in the same process: from before an `unpark` until the thread that was parked runs, a bare
-//! futex wake. It happens at the same pace, half of it before the burning and half after, and with as many threads that spin, one
-//! of them in the place of the burner. There are two: by a thread that sleeps afterwards, as the peer does (its core is free for the
-//! one that it woke), and by one that burns on, as the burner does after its send.
+//! futex wake. It happens at the same pace, half of it before the burning and half after, and with as many threads that spin.
+//! There are two: by a thread that then sleeps, as the peer does (its core is free for the one that it woke), while another spins in
+//! the place of the burner; and by a thread that has slept, burns for 0.1 ms, wakes the other, and burns on, as the burner does with
+//! its send. And as bare: from before a write until a thread that was blocked in `read` runs, what the peer's writes cost by themselves.
 //!
 //! | option | meaning |
 //! | --- | --- |
@@ -160,24 +161,33 @@ impl Drop for Hogs {
     }
 }
 
-/// How a thread spends the time between two wakes.
+/// How a thread wakes another, bare.
 #[derive(Clone, Copy)]
-enum Between {
-    Sleep,
-    Burn,
+enum Wake {
+    /// A futex; and it sleeps.
+    Futex,
+    /// A futex; before and after it burns.
+    BurningFutex,
+    /// A write to a socket that the other reads; and it sleeps.
+    Socket,
 }
 
-/// Wakes a parked thread again and again.
-fn hand_offs(clock: Clock, count: usize, pause: Duration, between: Between, times: &Times) {
+/// Wakes a thread again and again.
+fn wakes(clock: Clock, count: usize, pause: Duration, how: Wake, times: &Times) -> Outcome {
     let (begun, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let wait = |time| match between {
-        Between::Sleep => thread::sleep(time),
-        Between::Burn => burn(time),
-    };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut writer = TcpStream::connect(listener.local_addr()?)?;
+    let (mut reader, _) = listener.accept()?;
+    writer.set_nodelay(true)?;
     thread::scope(|s| {
-        let parked = s.spawn(|| {
+        let over = &over;
+        let begun = &begun;
+        let other = s.spawn(move || {
             while !over.load(Acquire) {
-                thread::park();
+                match how {
+                    Wake::Socket => _ = reader.read(&mut [0]),
+                    Wake::Futex | Wake::BurningFutex => thread::park(),
+                }
                 let now = clock.now();
                 match begun.swap(0, Acquire) {
                     0 => {}
@@ -185,17 +195,31 @@ fn hand_offs(clock: Clock, count: usize, pause: Duration, between: Between, time
                 }
             }
         });
+        let mut wake = || match how {
+            Wake::Socket => writer.write_all(&[1]),
+            Wake::Futex | Wake::BurningFutex => {
+                other.thread().unpark();
+                Ok(())
+            }
+        };
         for _ in 0..count {
-            wait(pause);
+            thread::sleep(pause);
+            if matches!(how, Wake::BurningFutex) {
+                burn(Duration::from_micros(100));
+            }
             begun.store(clock.now(), Release);
-            parked.thread().unpark();
+            wake()?;
             while begun.load(Acquire) != 0 {
-                wait(pause / 4);
+                match how {
+                    Wake::BurningFutex => std::hint::spin_loop(),
+                    Wake::Futex | Wake::Socket => thread::sleep(pause / 4),
+                }
             }
         }
         over.store(true, Release);
-        parked.thread().unpark();
-    });
+        wake()?;
+        Ok(())
+    })
 }
 
 fn burn(time: Duration) {
@@ -324,16 +348,20 @@ fn main() -> Outcome {
     let cores = thread::available_parallelism()?.get();
     let beside_burner = if options.busy { cores - 1 } else { cores.saturating_sub(2) };
 
-    let (futex, futex_burning) = (Times::default(), Times::default());
-    let futexes = |count| {
-        {
-            let _hogs = Hogs::new(beside_burner + 1);
-            hand_offs(clock, count, options.pause, Between::Sleep, &futex);
+    let bare = [
+        (Wake::Futex, "futex", Times::default()),
+        (Wake::BurningFutex, "burning", Times::default()),
+        (Wake::Socket, "socket", Times::default()),
+    ];
+    let bare_wakes = |count| -> Outcome {
+        for (how, _, times) in &bare {
+            let in_its_place = usize::from(!matches!(how, Wake::BurningFutex));
+            let _hogs = Hogs::new(beside_burner + in_its_place);
+            wakes(clock, count, options.pause, *how, times)?;
         }
-        let _hogs = Hogs::new(beside_burner);
-        hand_offs(clock, count, options.pause, Between::Burn, &futex_burning);
+        Ok(())
     };
-    futexes(options.hand_offs / 2);
+    bare_wakes(options.hand_offs / 2)?;
 
     let port: Port = CompletionPort::builder().limit(LIMIT).build()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -381,13 +409,12 @@ fn main() -> Outcome {
         Ok(())
     })?;
     eprintln!("burn: {}", port.snapshot().scheduling);
-    futexes(options.hand_offs - options.hand_offs / 2);
+    bare_wakes(options.hand_offs - options.hand_offs / 2)?;
+    let bare: String = bare.iter().map(|(_, name, times)| times.figures(name)).collect();
 
     println!(
-        "burn: cores={}{}{}{}{}{}{} driver={} ok",
+        "burn: cores={}{bare}{}{}{}{} driver={} ok",
         if options.busy { "busy" } else { "free" },
-        futex.figures("futex"),
-        futex_burning.figures("burning"),
         scene.sent.figures("sent"),
         scene.send_taken.figures("send_taken"),
         scene.own_taken.figures("own"),
