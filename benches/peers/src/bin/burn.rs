@@ -296,9 +296,18 @@ impl Scene {
         peers: &mut [TcpStream],
         pause: Duration,
     ) -> Outcome {
-        control.post(0, What::Burn).map_err(|refused| refused.error)?;
-        peers[0].read_exact(&mut [0; SIZE])?;
-        self.sent.add(self.clock.now() - self.send_begun.load(Acquire));
+        let arrived = thread::scope(|s| -> Result<u64, Box<dyn Error>> {
+            // Not by the peer itself: the burner would begin on the core that the peer sleeps on.
+            let post = s.spawn(|| {
+                thread::sleep(Duration::from_millis(10));
+                control.post(0, What::Burn).map_err(|refused| refused.error)
+            });
+            peers[0].read_exact(&mut [0; SIZE])?;
+            let arrived = self.clock.now();
+            post.join().map_err(|_| "the poster has panicked")??;
+            Ok(arrived)
+        })?;
+        self.sent.add(arrived - self.send_begun.load(Acquire));
 
         let mut own: VecDeque<_> = (0..OWN).collect();
         let mut others = (OWN..OWN + OTHERS).cycle();
@@ -402,8 +411,6 @@ fn main() -> Outcome {
                 .map_err(|refused| refused.error)?;
         }
         for _ in 0..options.burns {
-            // All workers wait.
-            thread::sleep(Duration::from_millis(10));
             scene.peer(&control, &mut peers, options.pause)?;
         }
         Ok(())
