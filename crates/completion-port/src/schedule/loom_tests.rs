@@ -43,6 +43,10 @@ impl Bed for Alarm {
         self.ring.notify_one();
     }
 
+    fn wants_kicks(&self) -> bool {
+        false
+    }
+
     fn kick(&self) {}
 
     fn now(&self) -> Instant {

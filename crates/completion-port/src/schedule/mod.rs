@@ -48,7 +48,7 @@ pub(crate) use self::{
     waker::{Park, Sleeper, ThreadSleeper, Waker},
     worker::Workplace,
 };
-use crate::sys::thread_state::Observer;
+use crate::sys::{punctual::Punctual, thread_state::Observer};
 
 /// After this many packets in a row from the queue, a free seat is used to look at the driver: posts alone must not starve I/O.
 const LOOK_AFTER: u32 = 64;
@@ -57,6 +57,8 @@ const LOOK_AFTER: u32 = 64;
 pub(crate) trait Bed: Send + Sync {
     /// Wakes it, or the next to lie down.
     fn wake(&self);
+    /// Whether [`kick`](Bed::kick) is for something.
+    fn wants_kicks(&self) -> bool;
     /// Has the kernel bring in what lies with threads that run.
     fn kick(&self);
     /// The clock by which packets wait and looks are taken.
@@ -89,11 +91,12 @@ impl<P> Scheduler<P> {
         waking: Waking,
         release: Release,
     ) -> Self {
+        let kickable = bed.wants_kicks();
         Self {
             number: worker::number(),
             workplace: OnceLock::new(),
             bed,
-            state: Mutex::new(State::new(limit, waking, release)),
+            state: Mutex::new(State::new(limit, waking, release, kickable)),
         }
     }
 
@@ -126,7 +129,8 @@ impl<P> Scheduler<P> {
 
     fn enrol(&self) -> usize {
         let observer = StdArc::new(Observer::of_this_thread());
-        self.state().workers.insert(Worker { observer, counted: false, turns: 0, looked: 0 })
+        let since = self.bed.now();
+        self.state().workers.insert(Worker { observer, counted: false, turns: 0, since })
     }
 
     /// Tells ports apart; never used twice.
@@ -213,6 +217,7 @@ impl<P> Scheduler<P> {
         deadline: Option<Instant>,
         sleeper: &mut impl Sleeper,
     ) -> Next {
+        let mut punctual = None;
         loop {
             // Before the slot is looked at: whoever makes this thread the one to keep watch wakes it afterwards.
             let look = self.next_look(parked);
@@ -220,6 +225,9 @@ impl<P> Scheduler<P> {
                 return next;
             }
             let until = [deadline, look].into_iter().flatten().min();
+            if look.is_some() && punctual.is_none() {
+                punctual = Some(Punctual::new());
+            }
             let reason = match sleeper.park(until) {
                 Park::Woken => continue,
                 Park::TimedOut if until < deadline || deadline.is_none() => {
@@ -243,8 +251,9 @@ impl<P> Scheduler<P> {
             return false;
         }
         // It has not taken a packet, and counts as running all the same (S52).
-        state.count(parked.worker);
-        let wakes = state.settle(self.bed.now());
+        let now = self.bed.now();
+        state.count(parked.worker, now);
+        let wakes = state.settle(now);
         drop(state);
         self.carry_out(wakes);
         true
@@ -357,16 +366,17 @@ impl<P> Scheduler<P> {
     }
 
     fn leave_for(&self, me: Option<usize>, goes_back: bool) {
+        let now = self.bed.now();
         let mut state = self.state();
         if let Some(packet) = state.reserved.take() {
             // It goes for another reason than that packet.
-            state.ready.push_front((packet, self.bed.now()));
+            state.ready.push_front((packet, now));
         }
         state.free_seat();
         if goes_back {
-            state.count(me);
+            state.count(me, now);
         }
-        let wakes = state.settle(self.bed.now());
+        let wakes = state.settle(now);
         drop(state);
         self.carry_out(wakes);
     }
@@ -489,7 +499,8 @@ impl<P> Scheduler<P> {
 
     /// A worker runs again (S51).
     pub(crate) fn unblock(&self, worker: usize) {
-        self.state().count(Some(worker));
+        let now = self.bed.now();
+        self.state().count(Some(worker), now);
     }
 
     /// A worker leaves for another port, or for good (S53, S54).

@@ -109,6 +109,10 @@ impl Bed for Pillow {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    fn wants_kicks(&self) -> bool {
+        false
+    }
+
     fn kick(&self) {}
 
     fn now(&self) -> Instant {

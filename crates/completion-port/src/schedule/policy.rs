@@ -44,10 +44,11 @@ pub enum Release {
     Unlimited,
 }
 
-/// The first look at a worker that is out, and every look for a while after one was seen to be blocked.
+/// The first look at a worker that is out, and every look for a while after one was seen to be blocked. One that has been out for
+/// longer with one packet is looked at closely.
 pub(super) const SOON: Duration = Duration::from_micros(50);
-/// While workers come back from look to look, the looks become as rare as this.
-pub(super) const SELDOM: Duration = Duration::from_millis(1);
+/// While all who are out have been out for less than that, the looks become as rare as this.
+pub(super) const SELDOM: Duration = Duration::from_micros(500);
 /// A packet that has waited for longer shows that those who run do not keep up.
 pub(super) const KEPT_UP: Duration = Duration::from_millis(2);
 /// After a worker was seen to be blocked, waiters are woken eagerly for so long: there may be more where that came from.

@@ -51,6 +51,8 @@ pub(super) struct State<P> {
     pub burning_since: Option<Instant>,
     /// Watch may be kept: there is a clock.
     pub watchful: bool,
+    /// What the operations of a worker bring may lie with it while it runs ([`Bed::kick`](super::Bed::kick)).
+    pub kickable: bool,
     /// Waking is eager until then.
     pub wary: Option<Instant>,
     pub counters: Counters,
@@ -88,8 +90,8 @@ pub(super) struct Worker {
     pub counted: bool,
     /// How often it has come back. Tells a look whether it is still out with what it was out with.
     pub turns: u64,
-    /// `turns` at the last look.
-    pub looked: u64,
+    /// When it came out.
+    pub since: Instant,
 }
 
 /// A waiter, the oldest, looks at those who are out.
@@ -111,7 +113,7 @@ pub(super) struct Wakes {
 }
 
 impl<P> State<P> {
-    pub(super) fn new(limit: usize, waking: Waking, release: Release) -> Self {
+    pub(super) fn new(limit: usize, waking: Waking, release: Release, kickable: bool) -> Self {
         Self {
             ready: VecDeque::new(),
             parked: Vec::new(),
@@ -134,6 +136,7 @@ impl<P> State<P> {
             watch: None,
             burning_since: None,
             watchful: cfg!(not(completion_port_loom)),
+            kickable,
             wary: None,
             counters: Counters::default(),
         }
@@ -155,8 +158,9 @@ impl<P> State<P> {
     }
 
     /// The worker runs, whether there is room or not.
-    pub(super) fn count(&mut self, worker: Option<usize>) {
+    pub(super) fn count(&mut self, worker: Option<usize>, now: Instant) {
         let Some(worker) = worker.and_then(|worker| self.workers.get_mut(worker)) else { return };
+        worker.since = now;
         if !std::mem::replace(&mut worker.counted, true) {
             self.active += 1;
             self.counters.most_running = self.counters.most_running.max(self.active);
@@ -179,7 +183,7 @@ impl<P> State<P> {
             return false;
         }
         self.take_more(max, out, now);
-        self.count(worker);
+        self.count(worker, now);
         true
     }
 
@@ -240,7 +244,7 @@ impl<P> State<P> {
             let newest = self.parked.last().map(|parked| parked.arrival);
             if asleep && newest.is_none_or(|newest| newest < self.seated) {
                 self.reserved = self.pop_oldest(now);
-                self.count(self.seated_worker);
+                self.count(self.seated_worker, now);
                 wakes.rouse |= self.rouse();
             } else if !self.hand_off(&mut wakes, now) {
                 break;
@@ -294,7 +298,7 @@ impl<P> State<P> {
         }
         let Some(parked) = self.pop_newest() else { return false };
         if let Some(packet) = self.pop_oldest(now) {
-            self.count(parked.worker);
+            self.count(parked.worker, now);
             *sync::lock(&parked.slot) = Slot::Packet(packet);
             wakes.wakers.push(parked.waker.clone());
         }
@@ -315,7 +319,7 @@ impl<P> State<P> {
 
     /// Whether somebody is out who may have to be helped: in whose absence the driver is alone, or packets wait.
     pub(super) fn is_watch_needed(&self) -> bool {
-        self.active > 0 && (self.seat == Seat::Free || !self.ready.is_empty())
+        self.active > 0 && (self.seat == Seat::Free || !self.ready.is_empty() || self.kickable)
     }
 
     fn keep_watch(&mut self, wakes: &mut Wakes, now: Instant) {

@@ -36,7 +36,7 @@ impl<P> Scheduler<P> {
 
     /// Looks at who is out, and sends help where that is needed.
     pub(super) fn look(&self) {
-        let (suspects, progress) = self.state().suspects();
+        let (suspects, progress) = self.state().suspects(self.bed.now());
         // Without the lock: these are system calls.
         let seen: Vec<_> =
             suspects.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
@@ -50,15 +50,14 @@ impl<P> Scheduler<P> {
 }
 
 impl<P> State<P> {
-    fn suspects(&mut self) -> (Vec<Suspect>, bool) {
+    fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
-        for (number, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.counted) {
-            if worker.turns == worker.looked {
+        for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.counted) {
+            if now.saturating_duration_since(worker.since) >= policy::SOON {
                 let observer = worker.observer.clone();
                 suspects.push(Suspect { worker: number, turns: worker.turns, observer });
             } else {
-                worker.looked = worker.turns;
                 progress = true;
             }
         }
@@ -67,12 +66,15 @@ impl<P> State<P> {
 
     /// What was seen, and what follows. Tells also whether some worker burns the processor.
     fn judge(&mut self, seen: &[(Seen, Suspect)], progress: bool, now: Instant) -> (Wakes, bool) {
-        let (mut burning, mut released) = (false, false);
+        let (mut burning, mut released, mut stuck) = (false, false, false);
         for (seen, Suspect { worker, turns, .. }) in seen {
             let still_out =
                 |worker: &&mut super::state::Worker| worker.counted && worker.turns == *turns;
             let Some(worker) = self.workers.get_mut(*worker).filter(still_out) else { continue };
-            if *seen == Seen::Blocked && self.release == Release::Observed {
+            if *seen == Seen::Blocked && self.release != Release::Observed {
+                // It keeps its place, and more looks would change nothing.
+                stuck = true;
+            } else if *seen == Seen::Blocked {
                 worker.counted = false;
                 self.active -= 1;
                 self.counters.released_by_observation += 1;
@@ -83,7 +85,8 @@ impl<P> State<P> {
             }
         }
         let mut wakes = Wakes::default();
-        if !progress && burning && self.seat == super::state::Seat::Free && !self.closed {
+        if !progress && (burning || stuck) && self.seat == super::state::Seat::Free && !self.closed
+        {
             self.fill_seat(&mut wakes);
         }
         let more = self.settle(now);
@@ -93,7 +96,7 @@ impl<P> State<P> {
         let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
         let hurry =
             released || self.is_eager(now) || self.burning_since.is_some_and(|since| !long(since));
-        let needed = self.is_watch_needed() || burning;
+        let needed = burning || progress && self.is_watch_needed();
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
             watch.interval =

@@ -21,6 +21,7 @@ pub(crate) mod choose;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
+pub(crate) mod punctual;
 mod readiness;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
@@ -83,6 +84,11 @@ pub(crate) trait Driver: Send + Sync {
     /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
     fn wake(&self);
 
+    /// Whether [`kick`](Driver::kick) is for something.
+    fn wants_kicks(&self) -> bool {
+        false
+    }
+
     /// Brings in what is over and lies with a thread that runs, and enters the kernel too seldom for that. For drivers that have such.
     fn kick(&self) {}
 
@@ -100,6 +106,10 @@ pub(crate) trait Driver: Send + Sync {
 impl crate::schedule::Bed for Box<dyn Driver> {
     fn wake(&self) {
         Driver::wake(&**self);
+    }
+
+    fn wants_kicks(&self) -> bool {
+        Driver::wants_kicks(&**self)
     }
 
     fn kick(&self) {

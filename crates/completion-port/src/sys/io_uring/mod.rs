@@ -425,9 +425,13 @@ impl Driver for IoUring {
         let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
     }
 
-    fn kick(&self) {
+    fn wants_kicks(&self) -> bool {
         // Without COOP_TASKRUN the kernel interrupts by itself.
-        if self.ring.is_cooperative() && self.in_flight() > 0 {
+        self.ring.is_cooperative()
+    }
+
+    fn kick(&self) {
+        if self.wants_kicks() && self.in_flight() > 0 {
             membarrier::interrupt_all();
         }
     }
