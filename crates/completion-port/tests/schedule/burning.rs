@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -113,6 +113,8 @@ fn so_it_does_with_all_that_may_run_burning(driver: DriverKind) {
         let (server, mut client) = pair(&port, ());
         let over = AtomicBool::new(false);
         let packets = || port.snapshot().packets;
+        let others = AtomicUsize::new(0);
+        let taken = || others.load(Ordering::Acquire);
         let work = || {
             let mut in_time = true;
             while let Ok(done) = port.get() {
@@ -121,6 +123,8 @@ fn so_it_does_with_all_that_may_run_burning(driver: DriverKind) {
                     handle.recv(Buffer::with_capacity(9), Step::Answer).expect("started");
                     handle.send(vec![7; 4 << 20].into(), Step::Sent).expect("started");
                     in_time &= burn(&over);
+                } else {
+                    others.fetch_add(1, Ordering::Release);
                 }
             }
             in_time
@@ -135,10 +139,14 @@ fn so_it_does_with_all_that_may_run_burning(driver: DriverKind) {
             let mut heard = vec![0; 4 << 20];
             client.read_exact(&mut heard).expect("what it sent leaves");
             client.write_all(b"yes").expect("written");
-            until("both packets wait", || packets() == 2);
-            assert_eq!(port.snapshot().running_threads, 1, "S47");
+            until("both packets are here", || packets() + taken() == 2);
+            // What it started has a lot to copy, and the system has locks: it may have been seen to be blocked.
+            let scheduling = port.snapshot().scheduling;
+            if scheduling.released_by_observation == 0 {
+                assert_eq!((taken(), port.snapshot().running_threads), (0, 1), "S47");
+            }
             over.store(true, Ordering::Release);
-            until("it takes them", || packets() == 0);
+            until("they are taken", || taken() == 2);
             waiting(&port, workers.len());
             port.close();
             for worker in workers {
