@@ -26,7 +26,7 @@ use crate::{
 crate::on_each_driver!(
     nobody_moves_when_all_wait,
     nobody_moves_beside_one_that_is_blocked,
-    // nobody_moves_beside_one_that_is_blocked_and_keeps_its_place: 5 of /tmp/engine-bugs.md
+    // To come, with the scheduler that does so: nobody_moves_beside_one_that_is_blocked_and_keeps_its_place,
     nobody_moves_when_the_limit_is_reached_by_one_that_says_that_it_blocks,
 );
 

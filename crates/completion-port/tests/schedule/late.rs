@@ -19,7 +19,7 @@ use crate::{
 
 crate::on_each_driver!(
     one_that_keeps_up_is_left_alone,
-    // one_that_keeps_up_of_two_is_left_alone: 4 of /tmp/engine-bugs.md
+    // To come, with the scheduler that does so: one_that_keeps_up_of_two_is_left_alone,
     one_that_does_not_come_back_is_helped,
     one_that_blocks_is_helped,
     the_first_packet_finds_a_worker_at_once,
