@@ -129,8 +129,7 @@ impl<P> Scheduler<P> {
 
     fn enrol(&self) -> usize {
         let observer = StdArc::new(Observer::of_this_thread());
-        let since = self.bed.now();
-        self.state().workers.insert(Worker { observer, counted: false, turns: 0, since })
+        self.state().workers.insert(Worker { observer, counted: false, turns: 0, out: None })
     }
 
     /// Tells ports apart; never used twice.
@@ -267,9 +266,10 @@ impl<P> Scheduler<P> {
             Slot::Waiting => None,
             Slot::Packet(packet) => {
                 out.push(packet);
-                if max > 1 {
-                    self.state().take_more(max - 1, out, self.bed.now());
-                }
+                let now = self.bed.now();
+                let mut state = self.state();
+                state.come_out(parked.worker, now);
+                state.take_more(max - 1, out, now);
                 Some(Next::Taken)
             }
             Slot::Seat => Some(Next::Drive),
@@ -323,6 +323,7 @@ impl<P> Scheduler<P> {
         let next = if let Some(packet) = state.reserved.take() {
             // It was given that while it slept, and was counted then.
             out.push(packet);
+            state.come_out(me, now);
             state.take_more(max - 1, out, now);
             state.since_look = 0;
             state.free_seat();

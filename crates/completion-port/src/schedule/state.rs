@@ -90,8 +90,8 @@ pub(super) struct Worker {
     pub counted: bool,
     /// How often it has come back. Tells a look whether it is still out with what it was out with.
     pub turns: u64,
-    /// When it came out.
-    pub since: Instant,
+    /// Since when it is out. Not yet, while it is on its way with a packet that it was handed.
+    pub out: Option<Instant>,
 }
 
 /// A waiter, the oldest, looks at those who are out.
@@ -152,6 +152,7 @@ impl<P> State<P> {
             return false;
         };
         worker.turns += 1;
+        worker.out = None;
         let counted = std::mem::replace(&mut worker.counted, false);
         self.active -= usize::from(counted);
         counted
@@ -159,8 +160,20 @@ impl<P> State<P> {
 
     /// The worker runs, whether there is room or not.
     pub(super) fn count(&mut self, worker: Option<usize>, now: Instant) {
+        self.hand(worker);
+        self.come_out(worker, now);
+    }
+
+    /// The worker has been handed a packet, and comes out with it.
+    pub(super) fn come_out(&mut self, worker: Option<usize>, now: Instant) {
+        if let Some(worker) = worker.and_then(|worker| self.workers.get_mut(worker)) {
+            worker.out = Some(now);
+        }
+    }
+
+    /// The worker is handed a packet where it sleeps: it counts as running from now on.
+    fn hand(&mut self, worker: Option<usize>) {
         let Some(worker) = worker.and_then(|worker| self.workers.get_mut(worker)) else { return };
-        worker.since = now;
         if !std::mem::replace(&mut worker.counted, true) {
             self.active += 1;
             self.counters.most_running = self.counters.most_running.max(self.active);
@@ -244,7 +257,7 @@ impl<P> State<P> {
             let newest = self.parked.last().map(|parked| parked.arrival);
             if asleep && newest.is_none_or(|newest| newest < self.seated) {
                 self.reserved = self.pop_oldest(now);
-                self.count(self.seated_worker, now);
+                self.hand(self.seated_worker);
                 wakes.rouse |= self.rouse();
             } else if !self.hand_off(&mut wakes, now) {
                 break;
@@ -298,7 +311,7 @@ impl<P> State<P> {
         }
         let Some(parked) = self.pop_newest() else { return false };
         if let Some(packet) = self.pop_oldest(now) {
-            self.count(parked.worker, now);
+            self.hand(parked.worker);
             *sync::lock(&parked.slot) = Slot::Packet(packet);
             wakes.wakers.push(parked.waker.clone());
         }

@@ -54,7 +54,8 @@ impl<P> State<P> {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
         for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.counted) {
-            if now.saturating_duration_since(worker.since) >= policy::SOON {
+            let long = |since| now.saturating_duration_since(since) >= policy::SOON;
+            if worker.out.is_some_and(long) {
                 let observer = worker.observer.clone();
                 suspects.push(Suspect { worker: number, turns: worker.turns, observer });
             } else {
@@ -96,7 +97,9 @@ impl<P> State<P> {
         let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
         let hurry =
             released || self.is_eager(now) || self.burning_since.is_some_and(|since| !long(since));
-        let needed = burning || progress && self.is_watch_needed();
+        // A packet that may run waits for nobody but whoever looks.
+        let waits = !self.ready.is_empty() && self.may_run();
+        let needed = burning || waits || progress && self.is_watch_needed();
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
             watch.interval =
