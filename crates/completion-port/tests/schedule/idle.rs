@@ -26,7 +26,7 @@ use crate::{
 crate::on_each_driver!(
     nobody_moves_when_all_wait,
     nobody_moves_beside_one_that_is_blocked,
-    // To come, with the scheduler that does so: nobody_moves_beside_one_that_is_blocked_and_keeps_its_place,
+    nobody_moves_beside_one_that_is_blocked_and_keeps_its_place,
     nobody_moves_when_the_limit_is_reached_by_one_that_says_that_it_blocks,
 );
 
@@ -116,7 +116,6 @@ fn nobody_moves_beside_one_that_is_blocked(driver: DriverKind) {
 }
 
 /// Nobody may find out that it blocks, or nobody may care.
-#[expect(dead_code, reason = "left out of the list")]
 fn nobody_moves_beside_one_that_is_blocked_and_keeps_its_place(driver: DriverKind) {
     beside_one_that_blocks(driver, &[(Release::Exact, 2), (Release::Unlimited, 2)], Order::Block);
 }

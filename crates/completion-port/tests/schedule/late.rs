@@ -19,7 +19,6 @@ use crate::{
 
 crate::on_each_driver!(
     one_that_keeps_up_is_left_alone,
-    // To come, with the scheduler that does so: one_that_keeps_up_of_two_is_left_alone,
     one_that_does_not_come_back_is_helped,
     one_that_blocks_is_helped,
     the_first_packet_finds_a_worker_at_once,
@@ -52,19 +51,10 @@ fn handed_to_others(port: &Port, workers: usize) -> u64 {
     })
 }
 
-/// The limit has room for two, all the time. Woken eagerly, another gets a packet of them.
+/// The limit has room for two, all the time. Woken eagerly, another gets a packet of them. (Three workers: somebody must be parked to
+/// keep watch, or the one in the driver is given the packet at once.)
 fn one_that_keeps_up_is_left_alone(driver: DriverKind) {
-    one_that_keeps_up(driver, 3);
-}
-
-/// The only other worker sleeps in the driver.
-#[expect(dead_code, reason = "left out of the list")]
-fn one_that_keeps_up_of_two_is_left_alone(driver: DriverKind) {
-    one_that_keeps_up(driver, 2);
-}
-
-fn one_that_keeps_up(driver: DriverKind, workers: usize) {
-    let once = |waking| handed_to_others(&open(driver, 2, Release::Exact, waking), workers);
+    let once = |waking| handed_to_others(&open(driver, 2, Release::Exact, waking), 3);
     assert!((0..5).all(|_| once(Waking::Eager) > 0), "NT's model");
     until("a worker comes back in time", || once(Waking::Late) == 0);
 }
