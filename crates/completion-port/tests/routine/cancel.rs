@@ -21,7 +21,7 @@ crate::on_each_driver!(
     one_of_several_disturbs_no_other,
     a_second_time_finds_nothing,
     of_ones_own_leaves_those_of_others,
-    // Out until the library keeps it: by_the_id_of_anothers_finds_nothing.
+    by_the_id_of_anothers_finds_nothing,
     of_all_reaches_every_thread,
     by_a_routine,
     of_a_send_half_way_lets_the_next_go,
@@ -127,7 +127,6 @@ fn of_ones_own_leaves_those_of_others(driver: DriverKind) {
 }
 
 /// S85, S127: an id names one operation, so it is not this thread's that began as the same one in the row.
-#[allow(dead_code, reason = "each thread counts its own on a socket, from 0")]
 fn by_the_id_of_anothers_finds_nothing(driver: DriverKind) {
     on_a_thread(driver, || {
         let (socket, mut client) = pair();
