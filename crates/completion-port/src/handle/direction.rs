@@ -35,12 +35,12 @@ pub(crate) struct Direction {
 unsafe impl Send for Direction {}
 
 impl Direction {
-    pub(super) fn new(side: Side) -> Self {
+    pub(super) fn new(side: Side, first_sequence: u64) -> Self {
         Self {
             side,
             active: None,
             queue: Queue::new(),
-            next_sequence: 0,
+            next_sequence: first_sequence,
             closed: Closed::No,
             finishing: false,
             flushed: false,

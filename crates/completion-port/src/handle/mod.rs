@@ -159,24 +159,27 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         key: K,
     ) -> Result<Self, (io::Error, Socket, K)> {
         match socket.os().map(Association::claim).transpose() {
-            Ok(association) => Self::attach(port, socket, role, key, association.flatten()),
+            Ok(association) => Self::attach(port, socket, role, key, association.flatten(), 0),
             Err(e) => Err((e, socket, key)),
         }
     }
 
-    /// Makes a socket usable through the port's driver, without the claim that it is this port's alone.
+    /// Makes a socket usable through the port's driver, without the claim that it is this port's alone. Its operations are numbered
+    /// from `first_sequence`.
     pub(crate) fn attach(
         port: &Arc<Shared<K, T>>,
         socket: Socket,
         role: Role,
         key: K,
         association: Option<Association>,
+        first_sequence: u64,
     ) -> Result<Self, (io::Error, Socket, K)> {
         let token = match port.driver.attach(&socket) {
             Ok(token) => token,
             Err(e) => return Err((e, socket, key)),
         };
-        let handle = Self::make(port, key, role, Some((socket, token)), association);
+        let handle =
+            Self::make(port, key, role, Some((socket, token)), association, first_sequence);
         if port.scheduler.is_closed() {
             // The close may have gone through the handles before this one was among them.
             close_with_port(&handle.0);
@@ -186,7 +189,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 
     /// A key without a socket.
     pub(crate) fn bare(port: &Arc<Shared<K, T>>, key: K) -> Self {
-        Self::make(port, key, Role::Key, None, None)
+        Self::make(port, key, Role::Key, None, None, 0)
     }
 
     fn make(
@@ -195,6 +198,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         role: Role,
         socket: Option<(Socket, u64)>,
         association: Option<Association>,
+        first_sequence: u64,
     ) -> Self {
         let (socket, token) = socket.map_or((None, 0), |(socket, token)| (Some(socket), token));
         let inner = |weak: &Weak<Inner<K, T>>| Inner {
@@ -204,7 +208,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             finished: AtomicBool::new(false),
             token,
             index: port.remember(weak.clone()),
-            sides: [Side::In, Side::Out].map(|side| Mutex::new(Direction::new(side))),
+            sides: [Side::In, Side::Out]
+                .map(|side| Mutex::new(Direction::new(side, first_sequence))),
             port: port.clone(),
             _association: association,
             socket,
@@ -303,6 +308,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     #[doc(alias = "closesocket")]
     pub fn close(&self) {
         stop::close(&self.0, Closed::Handle);
+    }
+
+    /// Closes it, and leaves the end of the connection to the caller, who has other handles on the socket to close before the peer, or
+    /// a receive of theirs, is told.
+    pub(crate) fn close_silently(&self) {
+        stop::close_silently(&self.0);
     }
 
     /// Shuts down reading, writing or both. Writing ends behind the sends that were started before, and later ones are refused;

@@ -104,6 +104,28 @@ pub(super) fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
     closed: Closed,
     sink: Sink<'_, K, T>,
 ) {
+    let (first, afters) = refuse_and_cancel(inner, closed, sink);
+    if first && closed == Closed::Handle {
+        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
+        let _ = inner.shut(Shutdown::Both);
+    }
+    afters.into_iter().for_each(After::of_closed);
+}
+
+/// Closes a handle, and tells the peer nothing.
+pub(super) fn close_silently<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+) {
+    let (_, afters) = refuse_and_cancel(inner, Closed::Handle, &mut deliver(inner));
+    afters.into_iter().for_each(After::of_closed);
+}
+
+/// The part of a close that concerns the handle alone. Tells whether it was the first.
+fn refuse_and_cancel<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    closed: Closed,
+    sink: Sink<'_, K, T>,
+) -> (bool, Vec<After>) {
     let mut first = false;
     let mut afters = Vec::new();
     for side in [Side::In, Side::Out] {
@@ -114,13 +136,7 @@ pub(super) fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
         }
         afters.push(cancel_into(inner, direction, |_| true, sink).1);
     }
-    if first && closed == Closed::Handle {
-        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
-        let _ = inner.shut(Shutdown::Both);
-    }
-    for after in afters {
-        after.of_closed();
-    }
+    (first, afters)
 }
 
 /// No more sends: shuts writing down behind those that were started.

@@ -98,7 +98,10 @@ impl Inner {
             return Ok(handle.clone());
         }
         let socket = Socket::Shared(self.fd.clone());
-        let handle = Handle::attach(&port.shared, socket, self.role, Arc::downgrade(self), None)
+        // An OpId names an operation of one thread: numbers of different threads' handles must not meet.
+        let first = number << 40;
+        let key = Arc::downgrade(self);
+        let handle = Handle::attach(&port.shared, socket, self.role, key, None, first)
             .map_err(|(error, ..)| error)?;
         handles.list.push((number, handle.clone()));
         Ok(handle)
@@ -273,12 +276,10 @@ impl OverlappedSocket {
         if std::mem::replace(&mut self.0.handles().closed, true) {
             return;
         }
-        let handles = self.0.handles_of(None);
-        handles.iter().for_each(Handle::close);
-        if handles.is_empty() {
-            // A socket that was never connected has nobody to tell.
-            let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
-        }
+        // All of them before the end of the connection, which a receive of another thread's would take for the peer's.
+        self.0.handles_of(None).iter().for_each(Handle::close_silently);
+        // A socket that was never connected has nobody to tell.
+        let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
     }
 
     /// Shuts down reading, writing or both. Writing ends behind the sends that the calling thread has started.

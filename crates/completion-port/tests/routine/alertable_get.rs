@@ -23,7 +23,8 @@ use completion_port::{
 
 use crate::{
     kit::{
-        Log, StopOnDrop, drive_by, elsewhere, nothing_runs, on_a_thread, pair, pair_with, room, run,
+        Log, StopOnDrop, drive_by, elsewhere, for_good, nothing_runs, on_a_thread, pair, pair_with,
+        room, run,
     },
     util::{self, PATIENCE, open, until},
 };
@@ -436,7 +437,7 @@ fn never_misses_what_comes_on_its_way_to_sleep(driver: DriverKind) {
             let _close = port.close_on_drop();
             let stop_both = StopOnDrop(&stop);
             let (tell, told) = mpsc::channel();
-            let seen: &'static AtomicUsize = Box::leak(Box::default());
+            let seen = for_good(AtomicUsize::default());
             let (socket, mut client) = pair();
             if seated {
                 s.spawn(|| {

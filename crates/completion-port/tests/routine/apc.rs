@@ -18,7 +18,9 @@ use completion_port::{
 };
 
 use crate::{
-    kit::{Log, StopOnDrop, drive_by, elsewhere, nothing_runs, on_a_thread, run, run_until},
+    kit::{
+        Log, StopOnDrop, drive_by, elsewhere, for_good, nothing_runs, on_a_thread, run, run_until,
+    },
     util::{PATIENCE, until},
 };
 
@@ -83,8 +85,7 @@ fn of_many_threads_all_run_in_the_order_of_each(driver: DriverKind) {
 /// At every moment of the way: one call at a time, and the next as soon as it has run.
 fn never_miss_a_thread_on_its_way_to_sleep(driver: DriverKind) {
     const TIMES: usize = 3_000;
-    let ran = AtomicUsize::new(0);
-    let ran: &'static AtomicUsize = Box::leak(Box::new(ran));
+    let ran = for_good(AtomicUsize::new(0));
     let (tell, told) = mpsc::channel();
     thread::scope(|s| {
         s.spawn(move || {

@@ -21,6 +21,7 @@ crate::on_each_driver!(
     one_of_several_disturbs_no_other,
     a_second_time_finds_nothing,
     of_ones_own_leaves_those_of_others,
+    by_the_id_of_anothers_finds_nothing,
     of_all_reaches_every_thread,
     by_a_routine,
     of_a_send_half_way_lets_the_next_go,
@@ -93,7 +94,7 @@ fn a_second_time_finds_nothing(driver: DriverKind) {
     });
 }
 
-/// S87: `CancelIo`. Another thread's go on, and are not found by their ids either.
+/// S87: `CancelIo`. Another thread's go on.
 fn of_ones_own_leaves_those_of_others(driver: DriverKind) {
     on_a_thread(driver, || {
         let (socket, mut client) = pair();
@@ -122,6 +123,26 @@ fn of_ones_own_leaves_those_of_others(driver: DriverKind) {
             go.send(()).expect("it listens");
         });
         assert_eq!(other.take(), [("another thread's", None)]);
+    });
+}
+
+/// S85, S127: an id names one operation, so it is not this thread's that began as the same one in the row.
+fn by_the_id_of_anothers_finds_nothing(driver: DriverKind) {
+    on_a_thread(driver, || {
+        let (socket, mut client) = pair();
+        let (told, theirs) = (Log::default(), Log::default());
+        socket.recv(room(1), note(&told, ())).expect("started");
+        let id = on_a_thread(driver, || {
+            let id = socket.recv(room(1), note(&theirs, ())).expect("started");
+            assert!(socket.cancel(id), "S85");
+            run();
+            id
+        });
+        assert_eq!(theirs.take(), [((), Some(Situation::Cancelled))]);
+        assert!(!socket.cancel(id), "it is over, and was never this thread's");
+        client.write_all(b"x").expect("written");
+        run();
+        assert_eq!(told.take(), [((), None)]);
     });
 }
 

@@ -22,7 +22,7 @@ use crate::{
 
 crate::on_each_driver!(
     tells_all_that_is_pending,
-    // Out until the library keeps it: by_another_thread_reaches_every_thread.
+    by_another_thread_reaches_every_thread,
     by_another_thread,
     by_its_own_routine,
     by_a_routine_that_drops_the_last_clone,
@@ -106,7 +106,6 @@ fn by_another_thread(driver: DriverKind) {
 }
 
 /// S93: whichever thread started it.
-#[allow(dead_code, reason = "the close for one thread is seen by another as the end of the stream")]
 fn by_another_thread_reaches_every_thread(driver: DriverKind) {
     for _ in 0..20 {
         assert_eq!(closed_by_another(driver, 3), [Some(Situation::LocalClose); 3]);

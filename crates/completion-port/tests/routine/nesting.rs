@@ -17,7 +17,7 @@ use completion_port::{
 };
 
 use crate::{
-    kit::{Log, nothing_runs, on_a_thread, pair, pair_with, room, run, run_until},
+    kit::{Log, for_good, nothing_runs, on_a_thread, pair, pair_with, room, run, run_until},
     util::{PATIENCE, dial, open},
 };
 
@@ -197,7 +197,7 @@ fn in_a_blocking_call_too(driver: DriverKind) {
                 let dial = move |_| {
                     inner.add("another socket");
                     // Nobody is there before this has run.
-                    Box::leak(Box::new(dial(&dialled)));
+                    for_good(dial(&dialled));
                 };
                 other.recv(room(1), dial).expect("started");
                 listener.accept().expect("somebody comes");
