@@ -192,32 +192,83 @@ fn a_place_that_comes_free_is_taken() {
     });
 }
 
-/// Limit 1: never two at once, whoever comes back when.
+/// Limit 1: never two at once, whoever comes first.
 #[test]
 fn two_workers_and_one_place() {
     check(|| {
         let port = Port::new(1);
         let running = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-        let workers: Vec<_> = [1, 2]
-            .map(|number| {
-                let (port, running) = (port.clone(), running.clone());
-                let me = port.scheduler.enrol();
-                thread::spawn(move || {
-                    while port.get(Some(me)).is_some() {
-                        let others = running.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
-                        assert_eq!(others, 0, "the limit is 1");
-                        running.fetch_sub(1, loom::sync::atomic::Ordering::AcqRel);
-                        if number == 2 {
-                            break;
-                        }
-                    }
-                    port.scheduler.dismiss(me);
-                })
+        let workers = [(); 2].map(|()| {
+            let (port, running) = (port.clone(), running.clone());
+            let me = port.scheduler.enrol();
+            thread::spawn(move || {
+                let packet = port.get(Some(me));
+                let others = running.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
+                assert_eq!(others, 0, "the limit is 1");
+                running.fetch_sub(1, loom::sync::atomic::Ordering::AcqRel);
+                port.scheduler.dismiss(me);
+                packet
             })
-            .into_iter()
-            .collect();
-        assert!(port.post(1));
-        drop(port.close());
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        });
+        assert!(port.post(1) && port.post(2));
+        let mut got: Vec<_> =
+            workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect();
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        assert_eq!(port.scheduler.waiting(), (0, 0, 0));
+    });
+}
+
+/// A waiter gives up while it is given a packet: it has the packet, or the packet is there for the next.
+#[test]
+fn a_wait_that_ends_races_with_a_hand_off() {
+    check(|| {
+        let port = Port::new(2);
+        let [seated, parked] = [(); 2].map(|()| port.scheduler.enrol());
+        let mut out = Vec::new();
+        let waker = || super::Sleeper::waker(&ThreadSleeper);
+        // Nobody is awake in the seat: it must not take what is posted.
+        let next = port.scheduler.begin(Some(seated), 1, &mut out, waker);
+        assert!(matches!(next, Ok(Next::Drive)));
+        let Err(waiter) = port.scheduler.begin(Some(parked), 1, &mut out, waker) else {
+            unreachable!("there is nothing, and the seat is taken")
+        };
+        let poster = {
+            let port = port.clone();
+            thread::spawn(move || assert!(port.post(1)))
+        };
+        let gave_up = port.scheduler.give_up(&waiter);
+        poster.join().unwrap();
+        let given = port.scheduler.given(&waiter, 1, &mut out).is_some();
+        assert_ne!(gave_up, given);
+        // Counted in either case (S52).
+        assert_eq!(port.scheduler.waiting(), (usize::from(gave_up), 0, 1));
+    });
+}
+
+/// Something changes while the one in the seat falls asleep: it looks again. A change that nobody looked at would be a deadlock.
+#[test]
+fn a_change_is_not_slept_through() {
+    check(|| {
+        let port = Port::new(1);
+        let changed = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        assert!(matches!(
+            port.scheduler.begin(None, 1, &mut Vec::new(), || unreachable!()),
+            Ok(Next::Drive)
+        ));
+        let changer = {
+            let (port, changed) = (port.clone(), changed.clone());
+            thread::spawn(move || {
+                changed.store(true, loom::sync::atomic::Ordering::Release);
+                port.scheduler.rouse();
+            })
+        };
+        while !changed.load(loom::sync::atomic::Ordering::Acquire) {
+            if port.scheduler.fall_asleep().is_some() {
+                port.alarm.sleep();
+                port.scheduler.wake_up();
+            }
+        }
+        changer.join().unwrap();
     });
 }
