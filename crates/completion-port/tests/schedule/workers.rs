@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use completion_port::{Buffer, CompletionPort, DriverKind, Handle, OpKind, Release, Waking};
+use completion_port::{
+    Buffer, CompletionPort, DriverKind, GetError, Handle, OpKind, Release, Waking, blocking,
+};
 
 use crate::{
     kit::{Port, Puppet, echo, exact, open, post, queued_and_running, waiting},
@@ -179,6 +181,8 @@ fn a_panic_of_a_key_or_a_context(driver: DriverKind) {
         let calm = port.key(Touchy(false));
         let mut died = 0;
         for touchy_key in [true, false, true, false, true, false] {
+            // This thread has the one place (S52), so that nobody takes the packet while the key is held here, too.
+            assert!(matches!(port.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
             for _ in 0..10 {
                 calm.post(0, Touchy(false)).expect("open");
             }
@@ -190,22 +194,27 @@ fn a_panic_of_a_key_or_a_context(driver: DriverKind) {
                 calm.post(0, Touchy(false)).expect("open");
             }
             died += 1;
-            until("one dies of it, and the others serve", || {
-                let dead = workers.iter().filter(|worker| worker.is_finished()).count();
-                dead == died && served.load(Ordering::Relaxed) == 20 * died
+            blocking(|| {
+                until("one dies of it, and the others serve", || {
+                    let dead = workers.iter().filter(|worker| worker.is_finished()).count();
+                    dead == died && served.load(Ordering::Relaxed) == 20 * died
+                });
             });
         }
         // A peer's end is a packet too.
+        assert!(matches!(port.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
         let (server, client) = connection();
         let server = port.associate(server, Touchy(true)).unwrap_or_else(|_| panic!("associated"));
         server.recv(Buffer::with_capacity(1), Touchy(false)).unwrap_or_else(|_| panic!("started"));
         drop(server);
         drop(client);
-        until("one dies of it", || {
-            workers.iter().filter(|worker| worker.is_finished()).count() == died + 1
+        blocking(|| {
+            until("one dies of it", || {
+                workers.iter().filter(|worker| worker.is_finished()).count() == died + 1
+            });
+            calm.post(0, Touchy(false)).expect("open");
+            until("one is left", || served.load(Ordering::Relaxed) == 20 * died + 1);
         });
-        calm.post(0, Touchy(false)).expect("open");
-        until("one is left", || served.load(Ordering::Relaxed) == 20 * died + 1);
         port.close();
         let panics: Vec<_> = workers.into_iter().filter_map(|worker| worker.join().err()).collect();
         assert_eq!(panics.len(), died + 1);
