@@ -94,18 +94,9 @@ pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
     Ok(out.len() - before)
 }
 
-/// How a thread waits at a port: parked until its turn, and asleep in the driver while it has the seat.
-pub(crate) trait Wait: Sleeper {
+/// How a thread waits while it has the seat: asleep in the driver. Before that it is a [`Sleeper`], parked until its turn.
+pub(crate) trait Wait {
     /// [`Driver::wait`]. True if something has come beside, which ends the wait.
-    fn sleep(
-        &mut self,
-        driver: &dyn Driver,
-        timeout: Option<Duration>,
-        events: &mut Vec<Event>,
-    ) -> io::Result<bool>;
-}
-
-impl Wait for ThreadSleeper {
     fn sleep(
         &mut self,
         driver: &dyn Driver,
@@ -116,13 +107,15 @@ impl Wait for ThreadSleeper {
     }
 }
 
+impl Wait for ThreadSleeper {}
+
 /// Takes what is there, at most `max`, waiting in the given way. `Alerted` when something has come beside, and no packet.
 pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     out: &mut Vec<Completion<K, T>>,
     max: usize,
     deadline: Option<Instant>,
-    wait: &mut impl Wait,
+    wait: &mut (impl Sleeper + Wait),
 ) -> Result<(), GetError> {
     let next = match shared.scheduler.next(max, out, deadline, wait) {
         Next::Drive => drive(shared, out, max, deadline, wait)?,

@@ -159,9 +159,7 @@ impl Place {
         loop {
             let runnable = self.has_runnable();
             let until = if runnable { shared.deadline(Some(Duration::ZERO)) } else { deadline };
-            let mut packets = Vec::new();
-            let taken = take_all(shared, &mut packets, until, &mut InPlace(beside));
-            let nudged = self.queue(packets);
+            let (taken, nudged) = self.take_in(until, beside);
             if runnable || self.has_runnable() {
                 return Ok(Gathered::Runnable);
             }
@@ -177,15 +175,23 @@ impl Place {
 
     /// Queues what is over by now, so that what is queued next comes behind it.
     pub(super) fn look(&self) -> io::Result<()> {
-        let mut packets = Vec::new();
-        let shared = &self.seed.port.shared;
-        let now = shared.deadline(Some(Duration::ZERO));
-        let taken = take_all(shared, &mut packets, now, &mut InPlace(None));
-        self.queue(packets);
-        match taken {
+        let now = self.seed.port.shared.deadline(Some(Duration::ZERO));
+        match self.take_in(now, None).0 {
             Ok(()) | Err(GetError::TimedOut) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Queues what comes until there is something or the time is up. Tells also whether somebody has nudged the thread.
+    fn take_in(
+        &self,
+        until: Option<Instant>,
+        beside: Option<Beside<'_>>,
+    ) -> (Result<(), GetError>, bool) {
+        let mut packets = Vec::new();
+        let shared = &self.seed.port.shared;
+        let taken = take_all(shared, &mut packets, until, &mut InPlace(beside));
+        (taken, self.queue(packets))
     }
 
     /// Whether this is the place of that handle.
@@ -306,19 +312,9 @@ impl Drop for Place {
     }
 }
 
-/// How a thread waits at its own port: asleep in its driver, and beside.
+/// How a thread waits at its own port: asleep in its driver, and beside. Nobody else takes from that port, so there is no turn to wait
+/// for.
 struct InPlace<'a>(Option<Beside<'a>>);
-
-impl Sleeper for InPlace<'_> {
-    // Nobody else takes from this port, so the thread never waits for its turn.
-    fn waker(&self) -> Waker {
-        ThreadSleeper.waker()
-    }
-
-    fn park(&mut self, deadline: Option<Instant>) -> Park {
-        ThreadSleeper.park(deadline)
-    }
-}
 
 impl Wait for InPlace<'_> {
     fn sleep(
@@ -329,7 +325,7 @@ impl Wait for InPlace<'_> {
     ) -> io::Result<bool> {
         match self.0 {
             Some(beside) => beside::wait(driver, beside, timeout, events),
-            None => driver.wait(timeout, events).map(|()| false),
+            None => ThreadSleeper.sleep(driver, timeout, events),
         }
     }
 }
