@@ -17,6 +17,7 @@ pub use handle::{Handle, NotAssociated, Source};
 pub use net::TcpSocket;
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
+pub use schedule::{Counters, Release, Waking, blocking};
 pub use sys::choose::{DRIVER_VARIABLE, DriverChoice, DriverKind, Probed, Rung, probe};
 
 #[cfg(feature = "simulated")]

@@ -58,7 +58,7 @@ pub struct Serve {
     /// How clients are served
     #[arg(long, value_name = "MODEL", value_enum, default_value_t = Model::Port)]
     pub model: Model,
-    /// Threads that take completions [default: one for each CPU]
+    /// Threads that take completions [default: 30 more than may run at once, to step in for those that block]
     #[arg(long, value_name = "N", value_parser = workers)]
     pub workers: Option<NonZeroUsize>,
     /// How many of them run at once; 0 is one for each CPU
@@ -224,8 +224,9 @@ impl FromStr for Driver {
 
 /// A number of threads: at least one.
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .map_err(|_| "give a number from 1 up, or leave it out for one for each CPU".to_string())
+    text.parse().map_err(|_| {
+        "give a number from 1 up, or leave it out for 30 more than may run at once".to_string()
+    })
 }
 
 /// A number of seconds, also a broken one.

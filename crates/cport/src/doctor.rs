@@ -89,6 +89,11 @@ impl Findings {
                 _ => "io_uring cannot be had, for the reason above; the readiness driver does the same work with more system calls".to_string(),
             });
         }
+        if let Ok((driver, _)) = &self.chosen
+            && driver.starts_with("io_uring")
+        {
+            advice.push("with io_uring, `epoll_wait`, `sigtimedwait`, a `recv` with a time-out and a large blocking `send` of a thread that has operations in flight may end early, as after a signal; where that matters, force the readiness driver".to_string());
+        }
         if let Some(Limit { now: Some(now), most }) = self.descriptors
             && now < FEW_DESCRIPTORS
         {

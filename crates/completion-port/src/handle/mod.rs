@@ -277,15 +277,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             accepted: None,
             buffers: Vec::new(),
         });
-        match port.scheduler.post(packet) {
-            Ok(rouse) => {
-                port.rouse_if(rouse);
-                Ok(())
-            }
-            Err(packet) => {
-                Err(Refused { error: error::port_closed(), context: packet.context, buffer: () })
-            }
-        }
+        port.scheduler.post(packet).map_err(|packet| Refused {
+            error: error::port_closed(),
+            context: packet.context,
+            buffer: (),
+        })
     }
 
     /// Asks for the end of one operation: `CancelIoEx`. True if it was pending and nobody had asked before (S85, S88); its packet

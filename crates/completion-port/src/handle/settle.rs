@@ -28,10 +28,7 @@ pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
 ) -> impl FnMut(Completion<K, T>) + use<K, T> {
     let port = inner.port.clone();
-    move |packet| {
-        let rouse = port.scheduler.push(packet);
-        port.rouse_if(rouse);
-    }
+    move |packet| port.scheduler.push(packet)
 }
 
 /// Something of the user's that is only to be dropped.

@@ -58,7 +58,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             if !stop_reading(&self.0, id.sequence, Some(key)) {
                 port.timers.disarm(key);
             } else if first {
-                port.rouse_if(port.scheduler.rouse());
+                port.scheduler.rouse();
             }
         } else {
             stop_reading(&self.0, id.sequence, None);

@@ -5,6 +5,7 @@ use std::{io, num::NonZero, sync::Arc, thread, time::Duration};
 use super::{CompletionPort, Shared};
 use crate::{
     buffer::{Pool, PoolOptions},
+    schedule::{Release, Waking},
     sys::{
         Driver,
         choose::{self, DriverChoice, DriverKind},
@@ -30,6 +31,8 @@ use crate::{
 pub struct Builder {
     limit: usize,
     driver: Option<DriverKind>,
+    waking: Waking,
+    release: Release,
     drain: Duration,
     queue_limit: usize,
     pool: PoolOptions,
@@ -42,6 +45,8 @@ impl Builder {
         Self {
             limit: 0,
             driver: None,
+            waking: Waking::default(),
+            release: Release::default(),
             drain: Duration::from_secs(5),
             queue_limit: 1024,
             pool: PoolOptions::new(),
@@ -54,6 +59,18 @@ impl Builder {
     #[doc(alias = "NumberOfConcurrentThreads")]
     pub fn limit(mut self, threads: usize) -> Self {
         self.limit = threads;
+        self
+    }
+
+    /// When a second worker is woken.
+    pub fn waking(mut self, waking: Waking) -> Self {
+        self.waking = waking;
+        self
+    }
+
+    /// How a worker that blocks gives up its place.
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = release;
         self
     }
 
@@ -112,9 +129,12 @@ impl Builder {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             limit => limit,
         };
+        let policies = (self.waking, self.release);
         let shared =
-            Arc::new(Shared::new(driver, choice, pool, limit, self.queue_limit, self.drain));
+            Shared::new(driver, choice, pool, limit, policies, self.queue_limit, self.drain);
+        let shared = Arc::new(shared);
         shared.watch_pool();
+        shared.employ();
         Ok(CompletionPort { shared })
     }
 }

@@ -38,8 +38,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Drop for CloseOnDrop<'_, K, T>
 pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Arc<Shared<K, T>>,
 ) -> Vec<Completion<K, T>> {
-    let Some(rouse) = shared.scheduler.close() else { return Vec::new() };
-    shared.rouse_if(rouse);
+    if !shared.scheduler.close() {
+        return Vec::new();
+    }
     // Each direction is closed behind its lock: a start that was there before is found and cancelled, a later one is refused.
     for handle in shared.handles() {
         close_with_port(&handle);
@@ -50,7 +51,7 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     let mut packets = Vec::new();
     if shared.scheduler.take_seat_to_close(patience) {
         drain(shared, deadline, &mut packets);
-        shared.scheduler.leave();
+        shared.scheduler.leave(false);
     }
     let leaked = in_flight(shared);
     if leaked > 0 {

@@ -158,9 +158,9 @@ impl<K, T> Drop for Seat<'_, K, T> {
     fn drop(&mut self) {
         if !self.given_up {
             for packet in self.packets.drain(..) {
-                let _the_seat_is_ours = self.shared.scheduler.push(packet);
+                self.shared.scheduler.push(packet);
             }
-            self.shared.scheduler.leave();
+            self.shared.scheduler.leave(true);
             drop(self.shared.scheduler.leftovers());
         }
     }
@@ -207,10 +207,14 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let to_timer = until(shared.timers.first(), now);
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
-        let asleep = sleep != Some(Duration::ZERO) && shared.scheduler.fall_asleep();
-        let sleep = if asleep { sleep } else { Some(Duration::ZERO) };
-        let waited = wait.sleep(&*shared.driver, sleep, &mut events);
-        if asleep {
+        let asleep =
+            if sleep == Some(Duration::ZERO) { None } else { shared.scheduler.fall_asleep() };
+        let sleep = match asleep {
+            Some(watch) => [sleep, watch].into_iter().flatten().min(),
+            None => Some(Duration::ZERO),
+        };
+        let waited = wait.sleep(&**shared.driver, sleep, &mut events);
+        if asleep.is_some() {
             shared.scheduler.wake_up();
         }
         looked = true;

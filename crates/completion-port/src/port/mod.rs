@@ -198,7 +198,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
         self.shared.pool.lend()
     }
 
-    /// The limit on running threads (S9): how many workers keep the port busy. The port does not hold threads back by it yet.
+    /// The limit on running threads (S9): at most so many that came out of `get` run at once.
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.shared.limit

@@ -16,13 +16,13 @@ use crate::{
     buffer::Pool,
     handle::{Aside, EndOf, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Header},
-    schedule::{Scheduler, timers::Timers},
+    schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
     sys::{Driver, choose::DriverChoice},
 };
 
 pub(crate) struct Shared<K: 'static, T: 'static> {
     pub scheduler: Scheduler<Completion<K, T>>,
-    pub driver: Box<dyn Driver>,
+    pub driver: Arc<Box<dyn Driver>>,
     pub choice: DriverChoice,
     pub pool: Arc<Pool>,
     pub timers: Timers<EndOf<K, T>>,
@@ -58,11 +58,13 @@ impl<K, T> Shared<K, T> {
         choice: DriverChoice,
         pool: Arc<Pool>,
         limit: usize,
+        (waking, release): (Waking, Release),
         queue_limit: usize,
         drain: Duration,
     ) -> Self {
+        let driver = Arc::new(driver);
         Self {
-            scheduler: Scheduler::new(),
+            scheduler: Scheduler::new(driver.clone(), limit, waking, release),
             born: driver.now(),
             driver,
             choice,
@@ -104,12 +106,6 @@ impl<K, T> Shared<K, T> {
         self.driver.now().saturating_duration_since(self.born).as_millis() as u32
     }
 
-    pub(crate) fn rouse_if(&self, rouse: bool) {
-        if rouse {
-            self.driver.wake();
-        }
-    }
-
     /// A receive waits for a buffer from now on. One that was revived in vain has its ticket, and so its place, already.
     pub(crate) fn starve(&self, receive: Aside<K, T>, ticket: &mut u64) {
         {
@@ -124,7 +120,7 @@ impl<K, T> Shared<K, T> {
         }
         // A buffer may have come back before anybody was told to say so.
         if self.pool.available() > 0 {
-            self.rouse_if(self.scheduler.rouse());
+            self.scheduler.rouse();
         }
     }
 
@@ -138,7 +134,7 @@ impl<K, T> Shared<K, T> {
         self.revived.fetch_sub(1, Ordering::Relaxed);
         // Whoever settles this may not be the one who looks for the next.
         if self.starving() > 0 {
-            self.rouse_if(self.scheduler.rouse());
+            self.scheduler.rouse();
         }
     }
 
@@ -170,7 +166,7 @@ impl<K, T> Shared<K, T> {
     /// An operation has had its turn, and goes on when the holder of the seat has looked at the others.
     pub(crate) fn defer(&self, operation: Aside<K, T>) {
         lock(&self.deferred).push(operation);
-        self.rouse_if(self.scheduler.rouse());
+        self.scheduler.rouse();
     }
 
     /// A deferred operation is cancelled. False if it is being started again at this moment.
@@ -192,13 +188,33 @@ impl<K, T> Shared<K, T> {
     }
 }
 
+impl<K: Send + Sync + 'static, T: Send + 'static> Workplace for Shared<K, T> {
+    fn leave(&self, worker: usize) {
+        self.scheduler.dismiss(worker);
+    }
+
+    fn block(&self, worker: usize) -> bool {
+        self.scheduler.block(worker)
+    }
+
+    fn unblock(&self, worker: usize) {
+        self.scheduler.unblock(worker);
+    }
+}
+
 impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
+    /// Threads that wait here are its workers from now on.
+    pub(super) fn employ(self: &Arc<Self>) {
+        let workplace: Weak<Self> = Arc::downgrade(self);
+        self.scheduler.set_workplace(workplace);
+    }
+
     /// A buffer that comes back while a receive waits wakes the sleeper, who starts that receive again.
     pub(super) fn watch_pool(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         self.pool.on_return(move || {
             if let Some(shared) = weak.upgrade() {
-                shared.rouse_if(shared.scheduler.rouse());
+                shared.scheduler.rouse();
             }
         });
     }

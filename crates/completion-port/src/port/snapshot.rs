@@ -6,6 +6,7 @@ use super::Shared;
 use crate::{
     buffer::PoolSnapshot,
     operation::{OpKind, Side},
+    schedule::Counters,
 };
 
 /// What is going on in a port at one moment. From [`CompletionPort::snapshot`](crate::CompletionPort::snapshot).
@@ -34,6 +35,10 @@ pub struct Snapshot {
     pub packets: usize,
     /// Threads that wait for a packet.
     pub waiting_threads: usize,
+    /// Threads that run with one, as far as the port knows.
+    pub running_threads: usize,
+    /// What the scheduling has done so far.
+    pub scheduling: Counters,
     /// Receives that wait for a buffer of the pool.
     pub starved: usize,
     /// Handles that exist, bare keys included.
@@ -89,11 +94,13 @@ impl<K, T> Shared<K, T> {
             count,
             oldest: Duration::from_millis(oldest.into()),
         });
-        let (packets, waiting_threads) = self.scheduler.waiting();
+        let (packets, waiting_threads, running_threads) = self.scheduler.waiting();
         Snapshot {
             in_flight: in_flight.collect(),
             packets,
             waiting_threads,
+            running_threads,
+            scheduling: self.scheduler.counters(),
             starved: self.starving(),
             handles: handles.len(),
             pool: self.pool.snapshot(),
@@ -107,8 +114,8 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "handles={} packets={} waiting_threads={}",
-            self.handles, self.packets, self.waiting_threads
+            "handles={} packets={} waiting_threads={} running_threads={}",
+            self.handles, self.packets, self.waiting_threads, self.running_threads
         )?;
         for InFlight { kind, count, oldest } in &self.in_flight {
             write!(f, " {kind}={count} {kind}_oldest={:.3}s", oldest.as_secs_f64())?;
@@ -116,8 +123,15 @@ impl fmt::Display for Snapshot {
         let pool = &self.pool;
         write!(
             f,
-            " starved={} pool_lent={} pool_ready={} pool_limit={} pool_peak={} pool_waited={} leaked={}",
-            self.starved, pool.lent, pool.ready, pool.limit, pool.peak, pool.waited, self.leaked
+            " starved={} pool_lent={} pool_ready={} pool_limit={} pool_peak={} pool_waited={} leaked={} {}",
+            self.starved,
+            pool.lent,
+            pool.ready,
+            pool.limit,
+            pool.peak,
+            pool.waited,
+            self.leaked,
+            self.scheduling
         )
     }
 }

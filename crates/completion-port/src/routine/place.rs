@@ -81,8 +81,9 @@ pub(super) struct Place {
     routines: RefCell<Slab<Option<Routine>>>,
     /// Taken from the port, and to be run in this order.
     pending: RefCell<VecDeque<Packet>>,
-    /// The sockets whose routines are running: more than one where waits are nested.
-    running: RefCell<Vec<*const Inner>>,
+    /// The sockets whose routines are running: more than one where waits are nested. Weak, so that a routine can close its own, and
+    /// no other socket comes to lie where it lay.
+    running: RefCell<Vec<Weak<Inner>>>,
 }
 
 /// Why a thread does not sleep any more.
@@ -233,7 +234,10 @@ impl Place {
     /// Routines of one socket do not nest (S173).
     fn may_run(&self, packet: &Packet) -> bool {
         match &packet.context {
-            Task::Routine { socket, .. } => !self.running.borrow().contains(&Arc::as_ptr(socket)),
+            Task::Routine { socket, .. } => {
+                let socket = Arc::as_ptr(socket);
+                !self.running.borrow().iter().any(|running| running.as_ptr() == socket)
+            }
             Task::User(_) | Task::Nudge => true,
         }
     }
@@ -251,7 +255,7 @@ impl Place {
         match context {
             Task::Routine { slot, socket } => {
                 let Some(routine) = self.give_back(slot) else { return };
-                let _running = Running::new(self, Arc::as_ptr(&socket));
+                let _running = Running::new(self, Arc::downgrade(&socket));
                 routine(Done::new(socket.into(), result, buffer, buffers));
             }
             Task::User(apc) => apc(),
@@ -271,7 +275,7 @@ impl Place {
 struct Running<'a>(&'a Place);
 
 impl<'a> Running<'a> {
-    fn new(place: &'a Place, socket: *const Inner) -> Self {
+    fn new(place: &'a Place, socket: Weak<Inner>) -> Self {
         place.running.borrow_mut().push(socket);
         Self(place)
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::place::{Gathered, Place};
-use crate::sys::beside::Beside;
+use crate::{blocking, sys::beside::Beside};
 
 /// Why a [`sleep_ex`] is over.
 ///
@@ -52,12 +52,12 @@ pub fn sleep_ex(timeout: Duration, alertable: bool) -> io::Result<Woken> {
     // A thread without a place has no routines, and nobody has a name to queue any for it.
     let place = if alertable { Place::existing()? } else { None };
     let Some(place) = place else {
-        sleep(timeout);
+        blocking(|| sleep(timeout));
         return Ok(Woken::TimedOut);
     };
     let deadline = Instant::now().checked_add(timeout);
     loop {
-        match place.gather(deadline, None)? {
+        match blocking(|| place.gather(deadline, None))? {
             Gathered::Runnable if place.run() => return Ok(Woken::IoCompletion),
             Gathered::Runnable | Gathered::Beside => {}
             Gathered::TimedOut => return Ok(Woken::TimedOut),
@@ -96,9 +96,9 @@ fn beside(socket: &impl AsFd, ready: Ready) -> Beside<'_> {
 /// Waits until a socket is (perhaps) ready, and runs routines meanwhile: blocking calls wait alertably (S175).
 pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
     let beside = beside(socket, ready);
-    let Some(place) = Place::existing()? else { return beside.wait(None).map(drop) };
+    let Some(place) = Place::existing()? else { return blocking(|| beside.wait(None)).map(drop) };
     loop {
-        match place.gather(None, Some(beside))? {
+        match blocking(|| place.gather(None, Some(beside)))? {
             Gathered::Runnable => _ = place.run(),
             Gathered::Beside | Gathered::TimedOut => return Ok(()),
         }

@@ -1,77 +1,75 @@
-//! Who gets which packet, and who sleeps where.
+//! Who runs, who gets which packet, and who sleeps where.
 //!
 //! Packets wait in one queue, first in, first out; threads wait on one stack, the newest on top, each parked on its own slot. One
-//! waiting thread has the **seat**: it sleeps in the driver and brings in what the kernel has finished. The rules:
+//! waiting thread at most has the **seat**: it sleeps in the driver and brings in what the kernel has finished. A thread that has
+//! come out with a packet is a **running worker** until it comes back, blocks, or exits. The rules:
 //!
-//! - while any thread is parked, some thread has the seat, and no packet waits;
-//! - a packet goes straight into the slot of the newest parked thread; if none is parked, the sleeper in the seat is woken;
-//! - a thread that leaves the seat with a packet puts the newest parked thread into it.
+//! - **The limit.** At most `limit` workers run (S47). A worker that waits in this library, or in [`blocking`], gives up its place at
+//!   once (S49); one that blocks elsewhere when a look finds it blocked ([`watch`]); one that returns is counted again, beyond the
+//!   limit if need be (S51).
+//! - **Hand-off.** A packet that may run goes straight to the newest waiter (S41, S42), unless the waiter in the driver has brought it
+//!   in itself: that one takes it. A worker that comes back takes the next one, and nobody is woken (S48).
+//! - **Waking late** ([`Waking`]). While a worker runs and comes back in time, packets wait for it, and so does the driver: it looks
+//!   there when it comes back. Another waiter is woken when a packet has waited for [`policy::KEPT_UP`], when the worker does not
+//!   come back from look to look, or, for [`policy::WARY`] after somebody was seen to be blocked, at once. The figures are measured
+//!   in `docs/scheduling.md`.
+//! - **No orphan.** While a thread waits, the driver is never left alone for longer than a look: if nobody runs, a waiter is in it; if
+//!   those who run do not come back, the newest waiter takes the seat, also when the limit does not let it take packets.
+//! - **Idle is free.** When all wait, one sleeps in the driver and the others in their slots, and nobody keeps watch.
 //!
-//! So completions never sit behind a handler while another thread waits, and when all threads wait, one sleeps in the kernel and the
-//! others in their slots, with no timer.
-//!
-//! This is where the limit on running threads, the detection of blocked ones and the policy of waking will live (promises 5 to 7);
-//! the rest of the library only knows [`Scheduler::next`], [`Scheduler::push`] and the seat.
+//! Where things are: [`state`], the transitions behind the one lock; [`watch`], how those who are out are looked at; [`worker`], a
+//! thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can be chosen, and the figures.
 
-mod membership;
+mod counters;
+mod policy;
+mod state;
 mod sync;
 pub(crate) mod timers;
 mod waker;
+mod watch;
+mod worker;
 
 use std::{
     collections::VecDeque,
+    sync::{Arc as StdArc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
-use self::membership::Membership;
-use self::sync::{Arc, Mutex, MutexGuard, Thread, thread};
-pub(crate) use self::waker::{Park, Sleeper, ThreadSleeper, Waker};
+pub use self::{
+    counters::Counters,
+    policy::{Release, Waking},
+    worker::blocking,
+};
+use self::{
+    state::{Parked, Seat, Slot, State, Wakes, Worker},
+    sync::{Arc, Mutex, MutexGuard, thread},
+};
+pub(crate) use self::{
+    waker::{Park, Sleeper, ThreadSleeper, Waker},
+    worker::Workplace,
+};
+use crate::sys::{punctual::Punctual, thread_state::Observer};
 
 /// After this many packets in a row from the queue, a free seat is used to look at the driver: posts alone must not starve I/O.
 const LOOK_AFTER: u32 = 64;
 
+/// Where the one in the seat sleeps.
+pub(crate) trait Bed: Send + Sync {
+    /// Wakes it, or the next to lie down.
+    fn wake(&self);
+    /// Whether [`kick`](Bed::kick) is for something.
+    fn wants_kicks(&self) -> bool;
+    /// Has the kernel bring in what lies with threads that run.
+    fn kick(&self);
+    /// The clock by which packets wait and looks are taken.
+    fn now(&self) -> Instant;
+}
+
 pub(crate) struct Scheduler<P> {
-    membership: Membership,
+    number: u64,
+    workplace: OnceLock<Weak<dyn Workplace>>,
+    bed: StdArc<dyn Bed>,
     state: Mutex<State<P>>,
-}
-
-struct State<P> {
-    ready: VecDeque<P>,
-    /// The newest last.
-    parked: Vec<Arc<Parked<P>>>,
-    seat: Seat,
-    closed: bool,
-    /// The closer has collected what there was.
-    abandoned: bool,
-    /// Something has changed that the holder of the seat is to look at before it falls asleep.
-    alarm: bool,
-    /// Packets taken from the queue since somebody last looked at the driver.
-    since_look: u32,
-    /// Who closes the port waits for the seat.
-    closer: Option<Thread>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seat {
-    Free,
-    /// Somebody has it and is awake.
-    Taken,
-    /// Somebody sleeps in the driver.
-    Asleep,
-    /// ... and has been woken, so the next one need not.
-    Woken,
-}
-
-struct Parked<P> {
-    waker: Waker,
-    slot: Mutex<Slot<P>>,
-}
-
-enum Slot<P> {
-    Waiting,
-    Packet(P),
-    Seat,
-    Closed,
 }
 
 /// What a thread that asked for a packet is to do.
@@ -87,37 +85,66 @@ pub(crate) enum Next {
 }
 
 impl<P> Scheduler<P> {
-    pub(crate) fn new() -> Self {
-        let state = State {
-            ready: VecDeque::new(),
-            parked: Vec::new(),
-            seat: Seat::Free,
-            closed: false,
-            abandoned: false,
-            alarm: false,
-            since_look: 0,
-            closer: None,
-        };
-        Self { membership: Membership::new(), state: Mutex::new(state) }
+    pub(crate) fn new(
+        bed: StdArc<dyn Bed>,
+        limit: usize,
+        waking: Waking,
+        release: Release,
+    ) -> Self {
+        let kickable = bed.wants_kicks();
+        Self {
+            number: worker::number(),
+            workplace: OnceLock::new(),
+            bed,
+            state: Mutex::new(State::new(limit, waking, release, kickable)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {
         sync::lock(&self.state)
     }
 
+    /// Wakes who is to be woken. The lock is free.
+    fn carry_out(&self, wakes: Wakes) {
+        wakes.wakers.into_iter().for_each(Waker::wake);
+        if wakes.rouse {
+            self.bed.wake();
+        }
+    }
+
+    /// What this is the scheduler of. Without it, threads that wait here are never counted.
+    pub(crate) fn set_workplace(&self, workplace: Weak<dyn Workplace>) {
+        let _once = self.workplace.set(workplace);
+    }
+
     /// The calling thread waits here: it belongs to this port until it waits at another (S46).
     pub(crate) fn join(&self) {
-        self.membership.join();
+        if self.is_joined() {
+            return;
+        }
+        if let Some(workplace) = self.workplace.get() {
+            worker::join(self.number, workplace.clone(), || self.enrol());
+        }
+    }
+
+    fn enrol(&self) -> usize {
+        let observer = StdArc::new(Observer::of_this_thread());
+        self.state().workers.insert(Worker { observer, counted: false, turns: 0, out: None })
     }
 
     /// Tells ports apart; never used twice.
     pub(crate) fn number(&self) -> u64 {
-        self.membership.number()
+        self.number
     }
 
     /// Whether the calling thread belongs to this port.
     pub(crate) fn is_joined(&self) -> bool {
-        self.membership.is_joined()
+        self.me().is_some()
+    }
+
+    /// The calling thread as a worker of this port.
+    fn me(&self) -> Option<usize> {
+        worker::at(self.number)
     }
 
     /// Up to `max` packets for the calling thread, or the seat, or a wait until `deadline`.
@@ -130,87 +157,192 @@ impl<P> Scheduler<P> {
         deadline: Option<Instant>,
         sleeper: &mut impl Sleeper,
     ) -> Next {
-        let parked = {
-            let mut state = self.state();
-            if state.closed {
-                return Next::Closed;
-            }
-            let look = state.seat == Seat::Free
-                && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
-            if look {
-                state.since_look = 0;
-                state.seat = Seat::Taken;
-                return Next::Drive;
-            }
-            if state.take(max, out) {
-                return Next::Taken;
-            }
-            let parked =
-                Arc::new(Parked { waker: sleeper.waker(), slot: Mutex::new(Slot::Waiting) });
+        match self.begin(self.me(), max, out, || sleeper.waker()) {
+            Ok(next) => next,
+            Err(parked) => self.wait(&parked, max, out, deadline, sleeper),
+        }
+    }
+
+    /// A worker comes for packets: what it is to do at once, or its place among the waiters.
+    fn begin(
+        &self,
+        me: Option<usize>,
+        max: usize,
+        out: &mut Vec<P>,
+        waker: impl FnOnce() -> Waker,
+    ) -> Result<Next, Arc<Parked<P>>> {
+        let mut state = self.state();
+        state.uncount(me);
+        if state.closed {
+            return Ok(Next::Closed);
+        }
+        let now = self.bed.now();
+        let look = state.seat == Seat::Free
+            && state.may_run()
+            && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
+        if look {
+            state.since_look = 0;
+            state.seat = Seat::Taken;
+            state.seated = state.arrive();
+            state.seated_worker = me;
+            return Ok(Next::Drive);
+        }
+        let taken = state.take(me, max, out, now);
+        let parked = (!taken).then(|| {
+            let arrival = state.arrive();
+            let parked = Arc::new(Parked {
+                waker: waker(),
+                slot: Mutex::new(Slot::Waiting),
+                arrival,
+                worker: me,
+            });
             state.parked.push(parked.clone());
             parked
-        };
+        });
+        let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
+        match parked {
+            None => Ok(Next::Taken),
+            Some(parked) => Err(parked),
+        }
+    }
+
+    fn wait(
+        &self,
+        parked: &Arc<Parked<P>>,
+        max: usize,
+        out: &mut Vec<P>,
+        deadline: Option<Instant>,
+        sleeper: &mut impl Sleeper,
+    ) -> Next {
+        let mut punctual = None;
         loop {
-            // Not in the `match`: the slot's lock must not be held while the state's is taken.
-            let slot = std::mem::replace(&mut *sync::lock(&parked.slot), Slot::Waiting);
-            match slot {
-                Slot::Waiting => {}
-                Slot::Packet(packet) => {
-                    out.push(packet);
-                    self.state().take(max - 1, out);
-                    return Next::Taken;
-                }
-                Slot::Seat => return Next::Drive,
-                Slot::Closed => return Next::Closed,
+            // Before the slot is looked at: whoever makes this thread the one to keep watch wakes it afterwards.
+            let look = self.next_look(parked);
+            if let Some(next) = self.given(parked, max, out) {
+                return next;
             }
-            let reason = match sleeper.park(deadline) {
+            let until = [deadline, look].into_iter().flatten().min();
+            if look.is_some() && punctual.is_none() {
+                punctual = Some(Punctual::new());
+            }
+            let reason = match sleeper.park(until) {
                 Park::Woken => continue,
+                Park::TimedOut if until < deadline || deadline.is_none() => {
+                    self.look();
+                    continue;
+                }
                 Park::TimedOut => Next::TimedOut,
                 Park::Beside => Next::Beside,
             };
-            let mut state = self.state();
-            if let Some(at) = state.parked.iter().rposition(|other| Arc::ptr_eq(other, &parked)) {
-                state.parked.remove(at);
+            if self.give_up(parked) {
                 return reason;
             }
             // Somebody has just put something into the slot.
         }
     }
 
-    /// The holder of the seat is about to sleep in the driver. False if there is something to do first.
-    pub(crate) fn fall_asleep(&self) -> bool {
+    /// A waiter waits no longer. False if it was given something.
+    fn give_up(&self, parked: &Arc<Parked<P>>) -> bool {
         let mut state = self.state();
-        if std::mem::take(&mut state.alarm) || state.closed || !state.ready.is_empty() {
+        if !state.unpark(parked) {
             return false;
         }
-        state.seat = Seat::Asleep;
+        // It has not taken a packet, and counts as running all the same (S52).
+        let now = self.bed.now();
+        state.count(parked.worker, now);
+        let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
         true
+    }
+
+    /// What a waiter was given, if it was.
+    fn given(&self, parked: &Arc<Parked<P>>, max: usize, out: &mut Vec<P>) -> Option<Next> {
+        // Not in the `match`: the slot's lock must not be held while the state's is taken.
+        let slot = std::mem::replace(&mut *sync::lock(&parked.slot), Slot::Waiting);
+        match slot {
+            Slot::Waiting => None,
+            Slot::Packet(packet) => {
+                out.push(packet);
+                let now = self.bed.now();
+                let mut state = self.state();
+                state.come_out(parked.worker, now);
+                state.take_more(max - 1, out, now);
+                Some(Next::Taken)
+            }
+            Slot::Seat => Some(Next::Drive),
+            Slot::Closed => Some(Next::Closed),
+        }
+    }
+
+    /// The holder of the seat is about to sleep in the driver. `None` if there is something to do first; otherwise how long it may
+    /// sleep, if not for ever: it keeps watch where nobody else can.
+    pub(crate) fn fall_asleep(&self) -> Option<Option<Duration>> {
+        let mut state = self.state();
+        let to_take = !state.ready.is_empty() && state.may_run();
+        if std::mem::take(&mut state.alarm) || state.closed || to_take {
+            return None;
+        }
+        let watch = state.watch_from_seat();
+        state.seat = Seat::Asleep;
+        state.seat_watches = watch.is_some();
+        Some(watch)
     }
 
     /// The holder of the seat has come out of the driver.
     pub(crate) fn wake_up(&self) {
-        self.state().seat = Seat::Taken;
+        let mut state = self.state();
+        state.seat = Seat::Taken;
+        let look = state.watch_from_seat().is_some();
+        drop(state);
+        if look {
+            self.look();
+        }
     }
 
-    /// Brings packets in. The holder of the seat takes up to `max` for itself and leaves the seat with them; if there is none
-    /// (and the port is open), it keeps the seat.
+    /// Brings packets in. The holder of the seat takes up to `max` for itself and leaves the seat with them; if there is none for
+    /// it (and the port is open), it keeps the seat.
     pub(crate) fn next_in_seat(&self, packets: &mut Vec<P>, max: usize, out: &mut Vec<P>) -> Next {
+        self.next_in_seat_for(self.me(), packets, max, out)
+    }
+
+    fn next_in_seat_for(
+        &self,
+        me: Option<usize>,
+        packets: &mut Vec<P>,
+        max: usize,
+        out: &mut Vec<P>,
+    ) -> Next {
+        let now = self.bed.now();
         let mut state = self.state();
-        state.ready.extend(packets.drain(..));
-        if state.closed {
+        for packet in packets.drain(..) {
+            state.push(packet, now);
+        }
+        let next = if let Some(packet) = state.reserved.take() {
+            // It was given that while it slept, and was counted then.
+            out.push(packet);
+            state.come_out(me, now);
+            state.take_more(max - 1, out, now);
+            state.since_look = 0;
             state.free_seat();
-            return Next::Closed;
-        }
-        if !state.take(max, out) {
-            return Next::Drive;
-        }
-        // The packets that came with it were looked for just now.
-        state.since_look = 0;
-        let woken = state.hand_out();
-        let follower = state.free_seat();
+            Next::Taken
+        } else if state.closed {
+            state.free_seat();
+            Next::Closed
+        } else if state.take(me, max, out, now) {
+            // The packets that came with it were looked for just now.
+            state.since_look = 0;
+            state.free_seat();
+            Next::Taken
+        } else {
+            Next::Drive
+        };
+        let wakes = state.settle(now);
         drop(state);
-        woken.into_iter().chain(follower).for_each(Waker::wake);
-        Next::Taken
+        self.carry_out(wakes);
+        next
     }
 
     /// For who has the port to itself: the seat, which is always free.
@@ -219,61 +351,78 @@ impl<P> Scheduler<P> {
         if state.closed {
             return Next::Closed;
         }
-        debug_assert_eq!(state.seat, Seat::Free, "a thread's own port has one thread");
+        debug_assert!(state.seat == Seat::Free, "a thread's own port has one thread");
         state.seat = Seat::Taken;
         Next::Drive
     }
 
     /// For who has the port to itself: takes all packets that are here, without a look at the driver.
     pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
-        self.state().take(usize::MAX, out);
+        self.state().take_more(usize::MAX, out, self.bed.now());
     }
 
-    /// Gives the seat up without a packet.
-    pub(crate) fn leave(&self) {
-        let follower = self.state().free_seat();
-        if let Some(waker) = follower {
-            waker.wake();
+    /// Gives the seat up without a packet. The thread counts as running if it goes back to its user (S52).
+    pub(crate) fn leave(&self, goes_back: bool) {
+        self.leave_for(self.me(), goes_back);
+    }
+
+    fn leave_for(&self, me: Option<usize>, goes_back: bool) {
+        let now = self.bed.now();
+        let mut state = self.state();
+        if let Some(packet) = state.reserved.take() {
+            // It goes for another reason than that packet.
+            state.ready.push_front((packet, now));
         }
+        state.free_seat();
+        if goes_back {
+            state.count(me, now);
+        }
+        let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
     }
 
-    /// Brings the packet of an operation in, from a thread that has no seat. True if the sleeper in the driver must be woken to
-    /// take it. After the close it is the closer's.
-    #[must_use]
-    pub(crate) fn push(&self, packet: P) -> bool {
-        self.push_to(self.state(), packet)
+    /// Brings the packet of an operation in, from a thread that has no seat. After the close it is the closer's.
+    pub(crate) fn push(&self, packet: P) {
+        self.push_to(self.state(), packet);
     }
 
     /// Brings a posted packet in, as [`Scheduler::push`] does, unless the port is closed.
-    pub(crate) fn post(&self, packet: P) -> Result<bool, P> {
+    pub(crate) fn post(&self, packet: P) -> Result<(), P> {
         let state = self.state();
-        if state.closed { Err(packet) } else { Ok(self.push_to(state, packet)) }
+        if state.closed {
+            return Err(packet);
+        }
+        self.push_to(state, packet);
+        Ok(())
     }
 
-    fn push_to(&self, mut state: MutexGuard<'_, State<P>>, packet: P) -> bool {
-        state.ready.push_back(packet);
-        let woken = state.hand_out();
-        let rouse = !state.ready.is_empty() && state.rouse();
+    fn push_to(&self, mut state: MutexGuard<'_, State<P>>, packet: P) {
+        let now = self.bed.now();
+        state.push(packet, now);
+        let wakes = state.settle(now);
         drop(state);
-        woken.into_iter().for_each(Waker::wake);
-        rouse
+        self.carry_out(wakes);
     }
 
-    /// Something else has changed (a timer, a buffer): the holder of the seat is to look again. True if it sleeps in the driver
-    /// and must be woken.
-    #[must_use]
-    pub(crate) fn rouse(&self) -> bool {
+    /// Something else has changed (a timer, a buffer): the holder of the seat is to look again.
+    pub(crate) fn rouse(&self) {
         let mut state = self.state();
         state.alarm = true;
-        state.rouse()
+        let rouse = state.rouse();
+        drop(state);
+        if rouse {
+            self.bed.wake();
+        }
     }
 
-    /// Every waiting and every later caller is told. True if the sleeper in the driver must be woken; false for a second close.
-    pub(crate) fn close(&self) -> Option<bool> {
+    /// Every waiting and every later caller is told. False for a second close.
+    pub(crate) fn close(&self) -> bool {
         let mut state = self.state();
         if std::mem::replace(&mut state.closed, true) {
-            return None;
+            return false;
         }
+        state.watch = None;
         let parked = std::mem::take(&mut state.parked);
         for one in &parked {
             *sync::lock(&one.slot) = Slot::Closed;
@@ -281,7 +430,10 @@ impl<P> Scheduler<P> {
         let rouse = state.rouse();
         drop(state);
         parked.iter().for_each(|one| one.waker.clone().wake());
-        Some(rouse)
+        if rouse {
+            self.bed.wake();
+        }
+        true
     }
 
     /// After [`Scheduler::close`]: takes the seat from whoever has it, waiting until `deadline`. False if it is not given up.
@@ -306,68 +458,62 @@ impl<P> Scheduler<P> {
     pub(crate) fn drain(&self) -> VecDeque<P> {
         let mut state = self.state();
         state.abandoned = true;
-        std::mem::take(&mut state.ready)
+        state.ready.drain(..).map(|(packet, _)| packet).collect()
     }
 
     /// Packets that were brought in when the closer had gone: whoever brought them drops them.
     pub(crate) fn leftovers(&self) -> VecDeque<P> {
         let mut state = self.state();
-        if state.abandoned { std::mem::take(&mut state.ready) } else { VecDeque::new() }
+        if !state.abandoned {
+            return VecDeque::new();
+        }
+        state.ready.drain(..).map(|(packet, _)| packet).collect()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
-    /// Packets that wait for a thread, and threads that wait for a packet.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
+    /// Packets that wait for a thread, threads that wait for a packet, and threads that run with one.
+    pub(crate) fn waiting(&self) -> (usize, usize, usize) {
         let state = self.state();
         let seated = usize::from(matches!(state.seat, Seat::Asleep | Seat::Woken));
-        (state.ready.len(), state.parked.len() + seated)
-    }
-}
-
-impl<P> State<P> {
-    fn take(&mut self, max: usize, out: &mut Vec<P>) -> bool {
-        let count = self.ready.len().min(max);
-        out.extend(self.ready.drain(..count));
-        self.since_look = self.since_look.saturating_add(count as u32);
-        count > 0
+        (state.ready.len(), state.parked.len() + seated, state.active)
     }
 
-    /// Puts the oldest packets into the slots of the newest threads. Those are to be woken when the lock is free.
-    fn hand_out(&mut self) -> Vec<Waker> {
-        let mut woken = Vec::new();
-        while !self.ready.is_empty() {
-            let Some(parked) = self.parked.pop() else { break };
-            if let Some(packet) = self.ready.pop_front() {
-                *sync::lock(&parked.slot) = Slot::Packet(packet);
-                woken.push(parked.waker.clone());
-            }
-        }
-        woken
+    pub(crate) fn counters(&self) -> Counters {
+        self.state().counters
     }
 
-    /// Frees the seat, or puts the newest parked thread into it. The returned one is to be woken when the lock is free.
-    fn free_seat(&mut self) -> Option<Waker> {
-        if let Some(parked) = self.parked.pop() {
-            self.seat = Seat::Taken;
-            *sync::lock(&parked.slot) = Slot::Seat;
-            return Some(parked.waker.clone());
+    /// A worker gives up its place and keeps its number. False if it has none.
+    pub(crate) fn block(&self, worker: usize) -> bool {
+        let mut state = self.state();
+        let counted = state.uncount(Some(worker));
+        if counted {
+            state.counters.released_by_accounting += 1;
         }
-        self.seat = Seat::Free;
-        if let Some(closer) = self.closer.take() {
-            closer.unpark();
-        }
-        None
+        let wakes = state.settle(self.bed.now());
+        drop(state);
+        self.carry_out(wakes);
+        counted
     }
 
-    fn rouse(&mut self) -> bool {
-        if self.seat == Seat::Asleep {
-            self.seat = Seat::Woken;
-            return true;
-        }
-        false
+    /// A worker runs again (S51).
+    pub(crate) fn unblock(&self, worker: usize) {
+        let now = self.bed.now();
+        self.state().count(Some(worker), now);
+    }
+
+    /// A worker leaves for another port, or for good (S53, S54).
+    pub(crate) fn dismiss(&self, worker: usize) {
+        let mut state = self.state();
+        state.uncount(Some(worker));
+        // Dropped without the lock: it closes a file.
+        let gone = state.workers.try_remove(worker);
+        let wakes = state.settle(self.bed.now());
+        drop(state);
+        drop(gone);
+        self.carry_out(wakes);
     }
 }
 
@@ -376,5 +522,9 @@ pub(crate) fn until(deadline: Option<Instant>, now: Instant) -> Option<Duration>
     deadline.map(|deadline| deadline.saturating_duration_since(now))
 }
 
+#[cfg(all(test, not(completion_port_loom)))]
+mod late_tests;
 #[cfg(all(test, completion_port_loom))]
 mod loom_tests;
+#[cfg(all(test, not(completion_port_loom)))]
+mod nt_model;

@@ -10,6 +10,7 @@
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
+//! - [`thread_state`]: whether a thread is blocked.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
 //!
@@ -20,10 +21,12 @@ pub(crate) mod choose;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
+pub(crate) mod punctual;
 mod readiness;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
+pub(crate) mod thread_state;
 
 use std::{
     io,
@@ -81,6 +84,14 @@ pub(crate) trait Driver: Send + Sync {
     /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
     fn wake(&self);
 
+    /// Whether [`kick`](Driver::kick) is for something.
+    fn wants_kicks(&self) -> bool {
+        false
+    }
+
+    /// Brings in what is over and lies with a thread that runs, and enters the kernel too seldom for that. For drivers that have such.
+    fn kick(&self) {}
+
     /// Readable while [`wait`](Driver::wait) has something to report or somebody has called [`wake`](Driver::wake): who sleeps on
     /// several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
@@ -90,6 +101,24 @@ pub(crate) trait Driver: Send + Sync {
 
     /// How many operations are with the driver.
     fn in_flight(&self) -> usize;
+}
+
+impl crate::schedule::Bed for Box<dyn Driver> {
+    fn wake(&self) {
+        Driver::wake(&**self);
+    }
+
+    fn wants_kicks(&self) -> bool {
+        Driver::wants_kicks(&**self)
+    }
+
+    fn kick(&self) {
+        Driver::kick(&**self);
+    }
+
+    fn now(&self) -> Instant {
+        Driver::now(&**self)
+    }
 }
 
 /// What a driver has to say about an operation.

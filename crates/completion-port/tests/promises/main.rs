@@ -36,6 +36,7 @@ mod descriptors;
 mod drivers;
 mod end;
 mod idle;
+mod interference;
 mod leaks;
 mod many;
 mod one_packet;

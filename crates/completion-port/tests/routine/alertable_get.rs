@@ -23,10 +23,9 @@ use completion_port::{
 
 use crate::{
     kit::{
-        Log, StopOnDrop, drive_by, elsewhere, for_good, nothing_runs, on_a_thread, pair, pair_with,
-        room, run,
+        Log, StopOnDrop, drive_by, elsewhere, nothing_runs, on_a_thread, pair, pair_with, room, run,
     },
-    util::{self, PATIENCE, open, until},
+    util::{self, PATIENCE, for_good, open, until},
 };
 
 crate::on_each_driver!(

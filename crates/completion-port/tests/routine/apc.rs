@@ -18,10 +18,8 @@ use completion_port::{
 };
 
 use crate::{
-    kit::{
-        Log, StopOnDrop, drive_by, elsewhere, for_good, nothing_runs, on_a_thread, run, run_until,
-    },
-    util::{PATIENCE, until},
+    kit::{Log, StopOnDrop, drive_by, elsewhere, nothing_runs, on_a_thread, run, run_until},
+    util::{PATIENCE, for_good, until},
 };
 
 crate::on_each_driver!(

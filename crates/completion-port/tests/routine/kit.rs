@@ -1,7 +1,6 @@
 //! Threads with a driver, sockets with routines, waits that must run something.
 
 use std::{
-    any::Any,
     io::Write,
     net::TcpStream,
     panic::resume_unwind,
@@ -154,12 +153,4 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
-}
-
-/// Keeps something for the rest of the process, where a leak checker finds it.
-pub fn for_good<T: Send + Sync + 'static>(value: T) -> &'static T {
-    static KEPT: Mutex<Vec<&'static (dyn Any + Send + Sync)>> = Mutex::new(Vec::new());
-    let kept: &'static T = Box::leak(Box::new(value));
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
-    kept
 }

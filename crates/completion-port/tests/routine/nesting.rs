@@ -17,8 +17,8 @@ use completion_port::{
 };
 
 use crate::{
-    kit::{Log, for_good, nothing_runs, on_a_thread, pair, pair_with, room, run, run_until},
-    util::{PATIENCE, dial, open},
+    kit::{Log, nothing_runs, on_a_thread, pair, pair_with, room, run, run_until},
+    util::{PATIENCE, dial, for_good, open},
 };
 
 crate::on_each_driver!(

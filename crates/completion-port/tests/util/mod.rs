@@ -11,6 +11,7 @@ pub mod drivers;
 pub mod proc;
 
 use std::{
+    any::Any,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
@@ -232,4 +233,12 @@ pub fn assert_same(got: &[u8], expected: &[u8], what: &str) {
 /// Writes where the test harness does not capture it: what a person should see of a run that passes.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Keeps something for the rest of the process, where a leak checker finds it.
+pub fn for_good<T: Send + Sync + 'static>(value: T) -> &'static T {
+    static KEPT: Mutex<Vec<&'static (dyn Any + Send + Sync)>> = Mutex::new(Vec::new());
+    let kept: &'static T = Box::leak(Box::new(value));
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    kept
 }

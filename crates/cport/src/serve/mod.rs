@@ -55,7 +55,8 @@ On SIGUSR1, one line with what holds now:
 On SIGTERM or SIGINT the server accepts no more, echoes what has arrived, tells each client the end of the stream, and exits with
 code 0 when the last connection is gone or the grace time is over. A second such signal exits at once, with code 1.
 
-The last line on standard output:
+The last lines on standard output, what the port's scheduling has done and what the server has:
+  scheduling: wakes=N handed_off=N took_over=N released_by_accounting=N released_by_observation=N ...
   served: accepted=N closed=N read=BYTES sent=BYTES reset=N unsent=BYTES discarded=BYTES
   accepted, closed  connections        read, sent  bytes received, and echoed
   reset             connections that their client reset
@@ -64,6 +65,9 @@ The last line on standard output:
 
 /// How long the port may wait for cancelled operations when it is closed. Everything has ended by then, or has been cut off.
 const DRAIN: Duration = Duration::from_millis(250);
+
+/// Workers beside those that may run at once: they step in for those that block. Each costs a stack that it does not use.
+const SPARE: usize = 30;
 
 /// The server's port.
 type Port = CompletionPort<Key, Mode>;
@@ -163,10 +167,7 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
     })?;
     let sockets = accept::bind(options.addresses())?;
     let port = open_port(options)?;
-    let workers = options
-        .workers
-        .or_else(|| thread::available_parallelism().ok())
-        .map_or(1, NonZeroUsize::get);
+    let workers = options.workers.map_or(port.concurrency() + SPARE, NonZeroUsize::get);
     let server = Server {
         census: Census::new(options.max_connections.map(NonZeroUsize::get), events.clone()),
         registry: Registry::new(),
@@ -194,6 +195,9 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
         serve(Echo { port: &port, server: &server, tally }, sockets, options.grace, &inbox)
     })?;
     // All workers have ended, so the counts are exact.
+    if !server.quiet {
+        report::scheduling(&port);
+    }
     server.served();
     Ok(())
 }

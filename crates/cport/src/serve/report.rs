@@ -1,6 +1,6 @@
 //! The lines that the server prints. Each is made of words that a script can pick out: `key=value`.
 
-use super::{echo::Echo, tally::Totals};
+use super::{Port, echo::Echo, tally::Totals};
 use crate::output;
 
 /// Prints how things stand, in one line: the answer to SIGUSR1.
@@ -24,6 +24,11 @@ fn counts(totals: &Totals, closed: u64) -> String {
         "open={open} accepted={} closed={closed} read={} sent={} errors={}",
         totals.accepted, totals.read, totals.sent, totals.errors
     )
+}
+
+/// Prints what the port's scheduling has done: the last line but one.
+pub fn scheduling(port: &Port) {
+    output::line(&format!("scheduling: {}", port.snapshot().scheduling));
 }
 
 /// Prints what was done in all: the last line.

@@ -1,6 +1,6 @@
 //! The io_uring driver: operations go to the kernel as submissions and come back as completions.
 //!
-//! The ring is neither `SINGLE_ISSUER` nor `DEFER_TASKRUN`: any thread may submit (behind the submission lock), and whoever holds
+//! The ring is neither `SINGLE_ISSUER` nor `DEFER_TASKRUN`: any thread may submit (pushing behind a lock), and whoever holds
 //! the driver reaps, also what a thread submitted that is busy elsewhere or asleep.
 //!
 //! - [`ring`]: the ring itself, set up for the kernel's rung of the ladder; pushing, sleeping, reaping.
@@ -12,6 +12,7 @@
 //! References: `io_uring_enter(2)`, `io_uring_setup(2)`, `io_uring_register(2)`.
 
 mod buffer_ring;
+mod membarrier;
 mod ring;
 
 use std::{
@@ -422,6 +423,17 @@ impl Driver for IoUring {
         // SAFETY: a request that does nothing touches nothing.
         // Refused, it would be refused to every other request as well, and has been told.
         let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
+    }
+
+    fn wants_kicks(&self) -> bool {
+        // Without COOP_TASKRUN the kernel interrupts by itself.
+        self.ring.is_cooperative()
+    }
+
+    fn kick(&self) {
+        if self.wants_kicks() && self.in_flight() > 0 {
+            membarrier::interrupt_all();
+        }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

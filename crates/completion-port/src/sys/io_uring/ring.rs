@@ -3,14 +3,14 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use io_uring::{IoUring, cqueue, squeue, types};
 
-use super::super::choose::Rung;
+use super::{super::choose::Rung, membarrier};
 
 /// Submissions in the ring; those beyond are handed over first, so it bounds a batch and nothing else.
 const SUBMISSIONS: u32 = 256;
@@ -23,8 +23,10 @@ const GET_EVENTS: u32 = 1;
 
 pub(super) struct Ring {
     ring: IoUring,
-    /// Held while submissions are pushed.
-    submitting: Mutex<()>,
+    cooperative: bool,
+    /// Held while submissions are pushed, and not while they are handed over: that is the kernel's to put in order, and takes as long
+    /// as what was asked for does.
+    pushing: Mutex<()>,
     /// Held while completions are taken.
     reaping: Mutex<()>,
 }
@@ -40,7 +42,9 @@ impl Ring {
     pub(super) fn new(rung: Rung) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(COMPLETIONS).setup_clamp();
-        if rung.coop_taskrun() {
+        // Where a thread that burns the processor cannot be interrupted on demand, the kernel must do it every time.
+        let cooperative = rung.coop_taskrun() && membarrier::allowed();
+        if cooperative {
             builder.setup_coop_taskrun();
         }
         let ring = builder.build(SUBMISSIONS)?;
@@ -58,7 +62,12 @@ impl Ring {
                 ));
             }
         }
-        Ok(Self { ring, submitting: Mutex::new(()), reaping: Mutex::new(()) })
+        Ok(Self { ring, cooperative, pushing: Mutex::new(()), reaping: Mutex::new(()) })
+    }
+
+    /// Completion work of a thread that runs waits until it enters the kernel (`COOP_TASKRUN`).
+    pub(super) fn is_cooperative(&self) -> bool {
+        self.cooperative
     }
 
     /// Readable while completions are there, or completion work that waits for this thread (io_uring(7)).
@@ -77,10 +86,12 @@ impl Ring {
     ///
     /// What the entry points to stays valid until its completion, and is given to nobody else meanwhile.
     pub(super) unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
-        while unsafe { self.ring.submission_shared().push(entry) }.is_err() {
-            self.submit()?;
+        {
+            let _pushing = self.pushing();
+            // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
+            while unsafe { self.ring.submission_shared().push(entry) }.is_err() {
+                self.submit()?;
+            }
         }
         if let Err(e) = self.submit() {
             // It lies in the ring, from where the kernel may take it at any time: so it is pending, for ever perhaps.
@@ -89,7 +100,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands over what is in the ring. The submission lock is held.
+    /// Hands over what is in the ring, whoever has pushed it.
     fn submit(&self) -> io::Result<()> {
         for attempt in 1.. {
             let Err(e) = self.ring.submit() else { break };
@@ -130,11 +141,9 @@ impl Ring {
         let result = match timeout {
             // Not even a sleep of no length; but completion work that waits for this thread is done on the way.
             Some(Duration::ZERO) => {
-                let _submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+                let left = self.left();
                 // SAFETY: no argument is passed.
-                unsafe {
-                    self.ring.submitter().enter::<libc::sigset_t>(self.left(), 0, GET_EVENTS, None)
-                }
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(left, 0, GET_EVENTS, None) }
             }
             Some(time) => {
                 let time = types::Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
@@ -155,10 +164,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Requests that a failed submit left behind. The submission lock is held.
+    /// Requests in the ring that the kernel has not taken, because it could not or because they are new.
     fn left(&self) -> u32 {
+        let _pushing = self.pushing();
         // SAFETY: the lock makes this the only submission queue in use.
         unsafe { self.ring.submission_shared().len() as u32 }
+    }
+
+    fn pushing(&self) -> MutexGuard<'_, ()> {
+        self.pushing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

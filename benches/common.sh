@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# What the benchmarks of this folder share, beside ci/common.sh, which this sources: building benches/peers, starting a
+# server of it, two cores for all, and the line above a table. Sourced, never run:
+#
+#     . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+#
+# Built into benches/peers/target and target/, or CARGO_TARGET_DIR.
+# shellcheck source=ci/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../ci/common.sh"
+
+PEERS=${CARGO_TARGET_DIR:-$ROOT/benches/peers/target}
+case $PEERS in /*) ;; *) PEERS=$ROOT/$PEERS ;; esac
+
+progress() { say "$*" >&2; }
+
+build() {
+  progress "building"
+  cargo build --quiet --release --locked -p completion-port-harness --bins
+  CARGO_TARGET_DIR=$PEERS cargo build --quiet --release --locked --manifest-path benches/peers/Cargo.toml
+}
+
+# two_cores: from now on all runs on the first two cores that this script may use, as on the machines whose figures are
+# known. Sets cores, and load: what else the machine does spoils the figures. Called after the builds, which count
+# themselves.
+two_cores() {
+  cores=$(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0))[:2], sep=",")')
+  [[ $cores == *,* ]] || note "only one core: the figures do not compare with those of two" >&2
+  taskset -cp "$cores" $$ >&2
+  read -r load _ </proc/loadavg
+}
+
+# conditions TEXT: where and how this was measured.
+conditions() {
+  local load_after
+  read -r load_after _ </proc/loadavg
+  printf '%s, Linux %s, cores %s, %s; commit %s; load average of the minute before %s, of the last one %s.\n' \
+    "$(date -u +%F)" "$(uname -r)" "$cores" "$1" "$(git describe --always --dirty --abbrev=12)" "$load" "$load_after"
+}
+
+# start_peer SERVER [ARGUMENT]...: starts a server of benches/peers on a free port; `ours:DRIVER` is `ours` with that
+# driver. Sets SERVER_PID, SERVER_ADDRESS, SERVER_LINE, SERVER_OUT, SERVER_ERR. Fails if it does not start.
+start_peer() {
+  local program=${1%%:*} environment=(-u COMPLETION_PORT_DRIVER)
+  [[ $1 != *:* ]] || environment=("COMPLETION_PORT_DRIVER=${1#*:}")
+  SERVER_OUT=$WORK/server.out
+  SERVER_ERR=$WORK/server.err
+  : >"$SERVER_OUT"
+  env "${environment[@]}" "$PEERS/release/$program" 127.0.0.1:0 "${@:2}" >"$SERVER_OUT" 2>"$SERVER_ERR" </dev/null &
+  SERVER_PID=$!
+  SERVERS=("$SERVER_PID")
+  wait_until 20 server_settled && server_listens || return 1
+  SERVER_LINE=$(head -n 1 "$SERVER_OUT")
+  # shellcheck disable=SC2034 # for those who source this
+  SERVER_ADDRESS=$(sed -n '1s/^listening on \([^, ]*\).*/\1/p' "$SERVER_OUT")
+}
+
+# who_is_here SERVER...: sets PRESENT to those that start here. Says which do not (io_uring is refused, say).
+who_is_here() {
+  local server
+  PRESENT=()
+  for server; do
+    if start_peer "$server"; then
+      progress "$server: ${SERVER_LINE#*, }"
+      PRESENT+=("$server")
+      stop_server
+    else
+      note "SKIPPED: $server does not start here: $(tail -n 1 "$SERVER_ERR")" >&2
+    fi
+  done
+  ((${#PRESENT[@]} > 0)) || die "no server starts"
+}
+
+# decimal NAME LINE: the value of NAME= in a line of figures, with its decimals.
+decimal() { sed -n "s/.*\\b$1=\\([0-9.]*\\).*/\\1/p" <<<"$2"; }
+
+# middle: the median of the numbers on the standard input.
+middle() {
+  sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}

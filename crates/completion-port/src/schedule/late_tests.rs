@@ -1,0 +1,136 @@
+//! Waking late, on a clock that the test turns: what a packet waits for, and for how long.
+
+use std::{
+    sync::{
+        Arc as StdArc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Bed, Next, Release, Scheduler, Waker, Waking, policy, state::Parked, sync::Arc};
+
+/// Nobody sleeps on it; its clock moves when it is told to.
+struct Clock(Mutex<Instant>);
+
+impl Clock {
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Bed for Clock {
+    fn wake(&self) {}
+
+    fn wants_kicks(&self) -> bool {
+        false
+    }
+
+    fn kick(&self) {}
+
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that uses the processor until this is dropped.
+struct Burner(StdArc<AtomicBool>);
+
+impl Burner {
+    /// The thread takes part as a worker, by the number that is returned.
+    fn enrol(scheduler: &StdArc<Scheduler<u32>>) -> (Self, usize) {
+        let over = StdArc::new(AtomicBool::new(false));
+        let (tell, told) = mpsc::channel();
+        thread::spawn({
+            let (scheduler, over) = (scheduler.clone(), over.clone());
+            move || {
+                tell.send(scheduler.enrol()).expect("it listens");
+                drop(scheduler);
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        (Self(over), told.recv().expect("it tells"))
+    }
+}
+
+impl Drop for Burner {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Scene {
+    clock: StdArc<Clock>,
+    scheduler: StdArc<Scheduler<u32>>,
+    parked: Arc<Parked<u32>>,
+    _burner: Burner,
+}
+
+/// Limit 2. One burns the processor with packet 0; one sleeps in the driver; one is parked, the newest.
+fn scene(waking: Waking) -> Scene {
+    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, waking, Release::Observed));
+    let (burner, runs) = Burner::enrol(&scheduler);
+    let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol()));
+    let runs = Some(runs);
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let mut out = Vec::new();
+    scheduler.push(0);
+    assert!(matches!(scheduler.begin(runs, 1, &mut out, nobody), Ok(Next::Taken)));
+    assert!(matches!(scheduler.begin(sleeps, 1, &mut out, nobody), Ok(Next::Drive)));
+    assert!(scheduler.fall_asleep().is_some());
+    let Err(parked) = scheduler.begin(waits, 1, &mut out, nobody) else {
+        panic!("there is nothing for it");
+    };
+    assert_eq!(out, [0]);
+    Scene { clock, scheduler, parked, _burner: burner }
+}
+
+fn given(scheduler: &Scheduler<u32>, parked: &Arc<Parked<u32>>) -> Option<u32> {
+    let mut out = Vec::new();
+    scheduler.given(parked, 1, &mut out).map(|_| out[0])
+}
+
+#[test]
+fn a_packet_waits_for_a_worker_that_may_come_back_in_time() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    scheduler.push(1);
+    clock.advance(policy::SOON - Duration::from_nanos(1));
+    scheduler.look();
+    assert_eq!(given(&scheduler, &parked), None);
+}
+
+#[test]
+fn it_does_not_wait_for_one_that_a_look_finds_out_for_long() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    scheduler.push(1);
+    clock.advance(policy::SOON);
+    assert_eq!(given(&scheduler, &parked), None, "nobody has looked");
+    scheduler.look();
+    assert_eq!(given(&scheduler, &parked), Some(1));
+    assert_eq!(scheduler.counters().released_by_watch, 1);
+}
+
+#[test]
+fn nor_for_longer_than_it_takes_to_keep_up() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    scheduler.push(1);
+    clock.advance(policy::KEPT_UP);
+    scheduler.push(2);
+    assert_eq!(given(&scheduler, &parked), None);
+    clock.advance(Duration::from_nanos(1));
+    scheduler.push(3);
+    assert_eq!(given(&scheduler, &parked), Some(1), "the oldest");
+    assert_eq!(scheduler.counters().released_by_age, 1);
+}
+
+#[test]
+fn woken_eagerly_it_does_not_wait() {
+    let Scene { scheduler, parked, .. } = &scene(Waking::Eager);
+    scheduler.push(1);
+    assert_eq!(given(scheduler, parked), Some(1));
+}

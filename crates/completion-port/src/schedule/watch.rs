@@ -1,0 +1,121 @@
+//! Keeping watch: while workers are out, the oldest waiter looks whether they come back.
+//!
+//! Under the policy of waking late nobody sleeps in the driver while one worker keeps up: that worker looks there itself when it comes
+//! back. If it does not come back, because it blocks or burns the processor, somebody must notice, and only a thread that wakes by
+//! itself can. It is the oldest waiter, the one least likely to be needed, so that the newest stays where it is until there is work.
+//!
+//! A look costs one lock. Only workers that have not come back since the last look are looked at more closely ([`Observer::look`]). Looks
+//! begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as [`SELDOM`](policy::SELDOM) while all come back, and
+//! end when nobody is out: an idle port has no timer.
+
+use std::{
+    sync::Arc as StdArc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Release, Scheduler, policy,
+    state::{Parked, State, Wakes},
+    sync::Arc,
+};
+use crate::sys::thread_state::{Observer, Seen};
+
+/// A worker that has not come back since the last look.
+struct Suspect {
+    worker: usize,
+    turns: u64,
+    observer: StdArc<Observer>,
+}
+
+impl<P> Scheduler<P> {
+    /// When this waiter is to look next, if it keeps watch.
+    pub(super) fn next_look(&self, parked: &Arc<Parked<P>>) -> Option<Instant> {
+        let state = self.state();
+        state.watch.as_ref().filter(|watch| Arc::ptr_eq(&watch.by, parked)).map(|watch| watch.due)
+    }
+
+    /// Looks at who is out, and sends help where that is needed.
+    pub(super) fn look(&self) {
+        let (suspects, progress) = self.state().suspects(self.bed.now());
+        // Without the lock: these are system calls.
+        let seen: Vec<_> =
+            suspects.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
+        let (wakes, burning) = self.state().judge(&seen, progress, self.bed.now());
+        self.carry_out(wakes);
+        if burning {
+            // What its operations bring must not wait until it enters the kernel by itself.
+            self.bed.kick();
+        }
+    }
+}
+
+impl<P> State<P> {
+    fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
+        self.counters.looks += 1;
+        let (mut suspects, mut progress) = (Vec::new(), false);
+        for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.counted) {
+            let long = |since| now.saturating_duration_since(since) >= policy::SOON;
+            if worker.out.is_some_and(long) {
+                let observer = worker.observer.clone();
+                suspects.push(Suspect { worker: number, turns: worker.turns, observer });
+            } else {
+                progress = true;
+            }
+        }
+        (suspects, progress)
+    }
+
+    /// What was seen, and what follows. Tells also whether some worker burns the processor.
+    fn judge(&mut self, seen: &[(Seen, Suspect)], progress: bool, now: Instant) -> (Wakes, bool) {
+        let (mut burning, mut released, mut stuck) = (false, false, false);
+        for (seen, Suspect { worker, turns, .. }) in seen {
+            let still_out =
+                |worker: &&mut super::state::Worker| worker.counted && worker.turns == *turns;
+            let Some(worker) = self.workers.get_mut(*worker).filter(still_out) else { continue };
+            if *seen == Seen::Blocked && self.release != Release::Observed {
+                // It keeps its place, and more looks would change nothing.
+                stuck = true;
+            } else if *seen == Seen::Blocked {
+                worker.counted = false;
+                self.active -= 1;
+                self.counters.released_by_observation += 1;
+                self.wary = now.checked_add(policy::WARY);
+                released = true;
+            } else {
+                burning = true;
+            }
+        }
+        let mut wakes = Wakes::default();
+        let behind = !progress && (burning || stuck);
+        if behind && self.seat == super::state::Seat::Free && !self.closed {
+            self.fill_seat(&mut wakes);
+        }
+        let more = self.settle_behind(now, behind);
+        wakes.wakers.extend(more.wakers);
+        wakes.rouse |= more.rouse;
+        self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
+        let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
+        let hurry =
+            released || self.is_eager(now) || self.burning_since.is_some_and(|since| !long(since));
+        // A packet that may run waits for nobody but whoever looks.
+        let waits = !self.ready.is_empty() && self.may_run();
+        let needed = burning || waits || progress && self.is_watch_needed();
+        if let Some(watch) = &mut self.watch {
+            watch.idle = if needed { 0 } else { watch.idle + 1 };
+            watch.interval =
+                if hurry { policy::SOON } else { (watch.interval * 2).min(policy::SELDOM) };
+            watch.due = now + watch.interval;
+            if watch.idle >= policy::IDLE_LOOKS {
+                self.watch = None;
+            }
+        }
+        (wakes, burning)
+    }
+
+    /// For who sleeps in the driver: how long at most, if it must keep watch because nobody else can.
+    pub(super) fn watch_from_seat(&self) -> Option<Duration> {
+        let alone = self.watch.is_none() && self.parked.is_empty();
+        (alone && self.active > 0 && (!self.ready.is_empty() || self.burning_since.is_some()))
+            .then_some(policy::SOON)
+    }
+}
