@@ -44,13 +44,15 @@ fn live(driver: DriverKind) {
 /// In a process of its own, whose memory nobody else uses: after a while it grows no more. One life moves some 2 MB.
 fn there_are_none(driver: DriverKind) {
     alone(|| {
-        // The allocator takes a last piece of 2 MB somewhere in the first twenty.
-        (0..40).for_each(|_| live(driver));
-        let before = resident();
-        (0..60).for_each(|_| live(driver));
-        let grown = resident().saturating_sub(before);
+        let grown = || {
+            let before = resident();
+            (0..60).for_each(|_| live(driver));
+            resident().saturating_sub(before)
+        };
+        // The allocator takes a last piece of 2 MB at some time: a leak grows every time, and that piece does not.
+        let windows: Vec<usize> = (0..4).map(|_| grown()).collect();
         // A context of each life would be 600 kB, a buffer 18 MB.
-        assert!(grown < 500_000, "{grown} bytes more after 60 lives");
+        assert!(windows.iter().any(|grown| *grown < 500_000), "each 60 lives more: {windows:?}");
     });
 }
 
