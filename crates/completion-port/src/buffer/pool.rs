@@ -269,7 +269,12 @@ impl Pool {
         self.limit - free.out() + free.ready
     }
 
-    /// How many buffers a driver may hold ready: few against the limit, because they count in it.
+    /// Whether there is one here, not with a driver.
+    pub(crate) fn has_free(&self) -> bool {
+        self.free().out() < self.limit
+    }
+
+    /// How many buffers the drivers may hold ready, all together: few against the limit, because they count in it.
     pub(crate) fn reserve(&self) -> usize {
         (self.limit / 8).min(WARM)
     }

@@ -88,7 +88,7 @@ impl<K, T> Drop for Inner<K, T> {
     fn drop(&mut self) {
         self.port.forget(self.index);
         if let Some(socket) = &self.socket {
-            self.port.driver.detach(socket, self.token);
+            self.port.drivers.detach(socket, self.token);
         }
     }
 }
@@ -174,7 +174,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         association: Option<Association>,
         first_sequence: u64,
     ) -> Result<Self, (io::Error, Socket, K)> {
-        let token = match port.driver.attach(&socket) {
+        let token = match port.drivers.attach(&socket) {
             Ok(token) => token,
             Err(e) => return Err((e, socket, key)),
         };
@@ -392,14 +392,14 @@ pub(crate) struct Aside<K: 'static, T: 'static> {
 unsafe impl<K: Send + Sync, T: Send> Send for Aside<K, T> {}
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Aside<K, T> {
-    /// Starts a starved one again. Receives have no maker of contexts that could panic.
-    pub(crate) fn revive(self, sink: &mut dyn FnMut(Completion<K, T>)) {
+    /// Starts a starved one again, in that driver if the buffer is there. Receives have no maker of contexts that could panic.
+    pub(crate) fn revive(self, driver: Option<usize>, sink: &mut dyn FnMut(Completion<K, T>)) {
         let inner = &self.handle.0;
         let count = |header: &Header| {
             header.revive();
             inner.port.reviving_one();
         };
-        let _none = settle::start_again(inner, self.op, count, sink);
+        let _none = settle::start_again(inner, self.op, driver, count, sink);
     }
 
     /// Starts a deferred one again. A panic of the user's maker is returned.
@@ -407,7 +407,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Aside<K, T> {
         self,
         sink: &mut dyn FnMut(Completion<K, T>),
     ) -> Option<Box<dyn Any + Send>> {
-        settle::start_again(&self.handle.0, self.op, |_| {}, sink)
+        settle::start_again(&self.handle.0, self.op, None, |_| {}, sink)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// Where packets go.
 pub(super) type Sink<'a, K, T> = &'a mut dyn FnMut(Completion<K, T>);
 
-/// A sink for a thread that does not have the seat.
+/// A sink for a thread that does not sit in a driver.
 pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
 ) -> impl FnMut(Completion<K, T>) + use<K, T> {
@@ -114,7 +114,7 @@ pub(super) enum Verdict {
 
 /// Settles what a driver reported. A panic of the user's maker is returned.
 ///
-/// The caller has the seat, or the event from a start or cancel of its own.
+/// The caller sits in the driver, or has the event from a start or cancel of its own.
 pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     event: Event,
     sink: Sink<'_, K, T>,
@@ -168,7 +168,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                         } else {
                             turns += 1;
                             header.resume();
-                            inner.port.driver.start(op)
+                            inner.port.start(op, None)
                         }
                     };
                     if event.is_none() {
@@ -187,7 +187,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
         };
         direction.active = Some(op);
         // SAFETY: taken from the queue, so it is ours; complete, and its socket is open.
-        event = unsafe { inner.port.driver.start(op) };
+        event = unsafe { inner.port.start(op, None) };
         if event.is_none() {
             return after;
         }
@@ -451,10 +451,12 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
     }))
 }
 
-/// Starts an operation again that was put aside; its direction has kept it active. `again` is called if it goes to the driver.
+/// Starts an operation again that was put aside; its direction has kept it active. `again` is called if it goes to a driver, the given
+/// one or the calling worker's.
 pub(super) fn start_again<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     op: NonNull<Header>,
+    driver: Option<usize>,
     again: impl FnOnce(&Header),
     sink: Sink<'_, K, T>,
 ) -> Option<Box<dyn Any + Send>> {
@@ -467,7 +469,7 @@ pub(super) fn start_again<K: Send + Sync + 'static, T: Send + 'static>(
         header.resume();
         again(header);
         // SAFETY: ours, complete, in no list, and its socket is open.
-        unsafe { inner.port.driver.start(op) }
+        unsafe { inner.port.start(op, driver) }
     };
     event.is_some().then(|| pump(inner, direction, event, sink).act_into(inner, sink))?
 }

@@ -69,7 +69,7 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
         Some(Event::last(op, Err(error::cancelled())))
     } else {
         // SAFETY: active, so its last event has not been settled.
-        unsafe { inner.port.driver.cancel(op) }
+        unsafe { inner.port.cancel(op) }
     };
     if event.is_some() {
         after = after.and(pump(inner, direction, event, sink));

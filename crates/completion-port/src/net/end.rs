@@ -51,7 +51,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })?;
         let port = &self.0.port;
         // A deadline beyond the clock's range is none.
-        if let Some(at) = port.driver.now().checked_add(deadline) {
+        if let Some(at) = port.drivers.now().checked_add(deadline) {
             let (key, first) = port
                 .timers
                 .arm(at, EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence });

@@ -158,6 +158,8 @@ pub(crate) struct Header {
     pub started: u32,
     pub sequence: u64,
     pub target: sys::Target,
+    /// Which of its port's drivers it was given to last.
+    pub driver: AtomicU32,
     /// The list that the owner keeps it in.
     pub link: UnsafeCell<Option<NonNull<Header>>>,
     /// What is to be done and how far it is: the owner's alone.
@@ -313,6 +315,7 @@ impl<K, T> Operation<K, T> {
             started: 0,
             sequence: 0,
             target: sys::Target::none(),
+            driver: AtomicU32::new(0),
             link: UnsafeCell::new(None),
             work: UnsafeCell::new(Work {
                 buffer: Buffer::new(),

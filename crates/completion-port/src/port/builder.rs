@@ -5,9 +5,9 @@ use std::{io, num::NonZero, sync::Arc, thread, time::Duration};
 use super::{CompletionPort, Shared};
 use crate::{
     buffer::{Pool, PoolOptions},
-    schedule::{Release, Waking},
+    schedule::{Release, Set, Waking},
     sys::{
-        Driver,
+        Drivers,
         choose::{self, DriverChoice, DriverKind},
     },
 };
@@ -106,13 +106,13 @@ impl Builder {
         self
     }
 
-    /// The driver, once the pool is there.
-    fn open(&self, pool: &Arc<Pool>) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+    /// The drivers, once the pool is there: one for each thread that is to run, if so many can run at all.
+    fn open(&self, pool: &Arc<Pool>, limit: usize) -> io::Result<(Drivers, DriverChoice)> {
         #[cfg(feature = "simulated")]
         if let Some(network) = &self.network {
             return choose::simulate(network, pool);
         }
-        choose::choose(self.driver, pool)
+        choose::choose(self.driver, pool, limit.min(processors()).min(Set::MOST))
     }
 
     /// Makes the port.
@@ -124,17 +124,19 @@ impl Builder {
         self,
     ) -> io::Result<CompletionPort<K, T>> {
         let pool = Pool::new(self.pool)?;
-        let (driver, choice) = self.open(&pool)?;
-        let limit = match self.limit {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            limit => limit,
-        };
+        let limit = if self.limit == 0 { processors() } else { self.limit };
+        let (drivers, choice) = self.open(&pool, limit)?;
         let policies = (self.waking, self.release);
         let shared =
-            Shared::new(driver, choice, pool, limit, policies, self.queue_limit, self.drain);
+            Shared::new(drivers, choice, pool, limit, policies, self.queue_limit, self.drain);
         let shared = Arc::new(shared);
         shared.watch_pool();
         shared.employ();
         Ok(CompletionPort { shared })
     }
+}
+
+/// How many threads can run at once.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -10,7 +10,7 @@ use super::{CompletionPort, Shared, get::settle_all};
 use crate::{
     handle::close_with_port,
     operation::{Completion, Side},
-    schedule::until,
+    schedule::{Set, until},
 };
 
 /// Closes the port when it is dropped. From [`CompletionPort::close_on_drop`].
@@ -46,12 +46,11 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
         close_with_port(&handle);
     }
     // A time beyond the clock's range is none.
-    let deadline = shared.driver.now().checked_add(shared.drain);
+    let deadline = shared.drivers.now().checked_add(shared.drain);
     let patience = Instant::now().checked_add(shared.drain);
     let mut packets = Vec::new();
-    if shared.scheduler.take_seat_to_close(patience) {
+    if shared.scheduler.wait_for_seats(patience) {
         drain(shared, deadline, &mut packets);
-        shared.scheduler.leave(false);
     }
     let leaked = in_flight(shared);
     if leaked > 0 {
@@ -80,18 +79,21 @@ fn drain<K: Send + Sync + 'static, T: Send + 'static>(
             // Its context cannot be made, and the port is closed: nobody is left to be told.
             drop(panic);
         }
-        let left = until(deadline, shared.driver.now());
+        let left = until(deadline, shared.drivers.now());
         if (looked && left == Some(Duration::ZERO)) || in_flight(shared) == 0 {
             return;
         }
         looked = true;
-        if shared.driver.in_flight() == 0 {
+        let occupied = shared.drivers.occupied();
+        let (those, pause) = if occupied.is_empty() {
             // Another thread is between the two steps of a start that was there before the close.
             thread::yield_now();
-        }
+            (Set::one(0), Some(Duration::ZERO))
+        } else {
+            (occupied, left)
+        };
         // A driver that fails gives nothing back any more: the deadline ends this.
-        let pause = if shared.driver.in_flight() == 0 { Some(Duration::ZERO) } else { left };
-        if shared.driver.wait(pause, &mut events).is_err() {
+        if shared.drivers.wait(those, &[], pause, &mut events).is_err() {
             thread::yield_now();
         }
     }

@@ -12,8 +12,8 @@ use super::Shared;
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, Sleeper, ThreadSleeper, until},
-    sys::{Driver, Event},
+    schedule::{Next, Punctual, Seating, Set, Sleeper, ThreadSleeper, until},
+    sys::{Drivers, Event},
 };
 
 /// Why there is no packet.
@@ -94,16 +94,17 @@ pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
     Ok(out.len() - before)
 }
 
-/// How a thread waits while it has the seat: asleep in the driver. Before that it is a [`Sleeper`], parked until its turn.
+/// How a thread waits while it has a seat: asleep in drivers. Before that it is a [`Sleeper`], parked until its turn.
 pub(crate) trait Wait {
-    /// [`Driver::wait`]. True if something has come beside, which ends the wait.
+    /// [`Drivers::wait`]. True if something has come beside, which ends the wait.
     fn sleep(
         &mut self,
-        driver: &dyn Driver,
+        drivers: &Drivers,
+        those: Set,
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
-        driver.wait(timeout, events).map(|()| false)
+        drivers.wait(those, &[], timeout, events)
     }
 }
 
@@ -118,7 +119,7 @@ pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     wait: &mut (impl Sleeper + Wait),
 ) -> Result<(), GetError> {
     let next = match shared.scheduler.next(max, out, deadline, wait) {
-        Next::Drive => drive(shared, out, max, deadline, wait)?,
+        Next::Drive(seating) => drive(shared, seating, out, max, deadline, wait)?,
         next => next,
     };
     outcome(next)
@@ -132,7 +133,7 @@ pub(crate) fn take_all<K: Send + Sync + 'static, T: Send + 'static>(
     wait: &mut impl Wait,
 ) -> Result<(), GetError> {
     outcome(match shared.scheduler.sit_down() {
-        Next::Drive => drive(shared, out, usize::MAX, deadline, wait)?,
+        Next::Drive(seating) => drive(shared, seating, out, usize::MAX, deadline, wait)?,
         next => next,
     })
 }
@@ -142,13 +143,14 @@ fn outcome(next: Next) -> Result<(), GetError> {
         Next::Taken => Ok(()),
         Next::TimedOut => Err(GetError::TimedOut),
         Next::Beside => Err(GetError::Alerted),
-        Next::Closed | Next::Drive => Err(GetError::Closed),
+        Next::Closed | Next::Drive(_) => Err(GetError::Closed),
     }
 }
 
 /// Gives the seat up, whatever happens: a panic in a context's maker, for one.
 struct Seat<'a, K: 'static, T: 'static> {
     shared: &'a Shared<K, T>,
+    seating: Seating,
     /// Settled, and not brought in yet.
     packets: Vec<Completion<K, T>>,
     given_up: bool,
@@ -160,32 +162,36 @@ impl<K, T> Drop for Seat<'_, K, T> {
             for packet in self.packets.drain(..) {
                 self.shared.scheduler.push(packet);
             }
-            self.shared.scheduler.leave(true);
+            self.shared.scheduler.leave(self.seating.seat);
             drop(self.shared.scheduler.leftovers());
         }
     }
 }
 
-/// With the seat: sleeps in the driver and settles what it brings, until there is a packet for this thread.
+/// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
+    seating: Seating,
     out: &mut Vec<Completion<K, T>>,
     max: usize,
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
-    let mut seat = Seat { shared, packets: Vec::new(), given_up: false };
+    let mut seat = Seat { shared, seating, packets: Vec::new(), given_up: false };
     let mut events = Vec::new();
     let (mut looked, mut beside) = (false, false);
+    let mut punctual = None;
     loop {
         let panic = settle_all(shared, &mut events, &mut seat.packets);
         if let Some(panic) = panic {
             std::panic::resume_unwind(panic);
         }
-        // Before the first look at the driver only if there is nothing in it to be looked at.
+        // Before the first look at the drivers only if there is nothing in them to be looked at.
         if looked || !seat.packets.is_empty() {
-            match shared.scheduler.next_in_seat(&mut seat.packets, max, out) {
-                Next::Drive => {}
+            let number = seat.seating.seat;
+            match shared.scheduler.next_in_seat(number, &mut seat.packets, max, out) {
+                // There may be more drivers to look at.
+                Next::Drive(seating) => seat.seating = seating,
                 next => {
                     seat.given_up = true;
                     if matches!(next, Next::Closed) {
@@ -199,23 +205,31 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         if beside {
             return Ok(Next::Beside);
         }
-        let now = shared.driver.now();
+        let now = shared.drivers.now();
         let left = until(deadline, now);
         if looked && left == Some(Duration::ZERO) {
             return Ok(Next::TimedOut);
         }
-        let to_timer = until(shared.timers.first(), now);
+        // Timers are with the first driver.
+        let first = seat.seating.drivers.contains(0);
+        let to_timer = if first { until(shared.timers.first(), now) } else { None };
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
-        let asleep =
-            if sleep == Some(Duration::ZERO) { None } else { shared.scheduler.fall_asleep() };
+        let asleep = if sleep == Some(Duration::ZERO) {
+            None
+        } else {
+            shared.scheduler.fall_asleep(seat.seating)
+        };
         let sleep = match asleep {
-            Some(watch) => [sleep, watch].into_iter().flatten().min(),
+            Some(look) => [sleep, until(look, now)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
         };
-        let waited = wait.sleep(&**shared.driver, sleep, &mut events);
+        if asleep.flatten().is_some() && punctual.is_none() {
+            punctual = Some(Punctual::new());
+        }
+        let waited = wait.sleep(&shared.drivers, seat.seating.drivers, sleep, &mut events);
         if asleep.is_some() {
-            shared.scheduler.wake_up();
+            shared.scheduler.wake_up(seat.seating);
         }
         looked = true;
         beside = waited.map_err(GetError::Failed)?;
@@ -250,13 +264,13 @@ pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
     while let Some(starved) = shared.next_starved() {
         let mut starved = Some(starved);
         guarded(&mut || {
-            if let Some(starved) = starved.take() {
-                starved.revive(&mut sink);
+            if let Some((starved, holder)) = starved.take() {
+                starved.revive(holder, &mut sink);
             }
             None
         });
     }
-    while let Some(end) = shared.timers.due(shared.driver.now()) {
+    while let Some(end) = shared.timers.due(shared.drivers.now()) {
         let mut end = Some(end);
         guarded(&mut || {
             if let Some(end) = end.take() {

@@ -17,12 +17,12 @@ use crate::{
     handle::{Aside, EndOf, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Header},
     schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
-    sys::{Driver, choose::DriverChoice},
+    sys::{Drivers, Event, choose::DriverChoice},
 };
 
 pub(crate) struct Shared<K: 'static, T: 'static> {
     pub scheduler: Scheduler<Completion<K, T>>,
-    pub driver: Arc<Box<dyn Driver>>,
+    pub drivers: Arc<Drivers>,
     pub choice: DriverChoice,
     pub pool: Arc<Pool>,
     pub timers: Timers<EndOf<K, T>>,
@@ -54,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<K, T> Shared<K, T> {
     pub(super) fn new(
-        driver: Box<dyn Driver>,
+        drivers: Drivers,
         choice: DriverChoice,
         pool: Arc<Pool>,
         limit: usize,
@@ -62,11 +62,11 @@ impl<K, T> Shared<K, T> {
         queue_limit: usize,
         drain: Duration,
     ) -> Self {
-        let driver = Arc::new(driver);
+        let drivers = Arc::new(drivers);
         Self {
-            scheduler: Scheduler::new(driver.clone(), limit, waking, release),
-            born: driver.now(),
-            driver,
+            scheduler: Scheduler::new(drivers.clone(), drivers.len(), limit, waking, release),
+            born: drivers.now(),
+            drivers,
             choice,
             pool,
             timers: Timers::new(),
@@ -93,7 +93,7 @@ impl<K, T> Shared<K, T> {
 
     /// When a wait of so long is over. A time beyond the clock's range is none.
     pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Option<Instant> {
-        timeout.and_then(|timeout| self.driver.now().checked_add(timeout))
+        timeout.and_then(|timeout| self.drivers.now().checked_add(timeout))
     }
 
     /// All handles that exist now.
@@ -103,7 +103,7 @@ impl<K, T> Shared<K, T> {
 
     /// Milliseconds since the port was made; they wrap after 49 days, so only differences mean something.
     pub(crate) fn age(&self) -> u32 {
-        self.driver.now().saturating_duration_since(self.born).as_millis() as u32
+        self.drivers.now().saturating_duration_since(self.born).as_millis() as u32
     }
 
     /// A receive waits for a buffer from now on. One that was revived in vain has its ticket, and so its place, already.
@@ -149,9 +149,9 @@ impl<K, T> Shared<K, T> {
         gone.is_some()
     }
 
-    /// The first receive that waits for a buffer, if there is one left for it. Every starved receive has something to read, so those
-    /// that were revived come back soon, and this is asked again then.
-    pub(super) fn next_starved(&self) -> Option<Aside<K, T>> {
+    /// The first receive that waits for a buffer, if there is one left for it, and the driver that holds it unless the pool does. Every
+    /// starved receive has something to read, so those that were revived come back soon, and this is asked again then.
+    pub(super) fn next_starved(&self) -> Option<(Aside<K, T>, Option<usize>)> {
         let mut starved = lock(&self.starved);
         if starved.waiting.is_empty() {
             self.pool.set_starving(false);
@@ -160,7 +160,37 @@ impl<K, T> Shared<K, T> {
         if self.revived.load(Ordering::Relaxed) >= self.pool.available() {
             return None;
         }
-        starved.waiting.pop_first().map(|(_, receive)| receive)
+        let holder = if self.pool.has_free() { None } else { self.drivers.with_buffer() };
+        starved.waiting.pop_first().map(|(_, receive)| (receive, holder))
+    }
+
+    /// Starts an operation, in the driver of the calling worker unless it is to be another one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::start`](crate::sys::Driver::start); the lock of its direction is held.
+    pub(crate) unsafe fn start(&self, op: NonNull<Header>, driver: Option<usize>) -> Option<Event> {
+        let driver = driver.unwrap_or_else(|| self.scheduler.home());
+        // SAFETY: the caller's: alive until its last event.
+        unsafe { op.as_ref() }.driver.store(driver as u32, Ordering::Relaxed);
+        // SAFETY: handed on.
+        let event = unsafe { self.drivers.get(driver).start(op) };
+        if event.is_none() {
+            self.scheduler.started(driver);
+        }
+        event
+    }
+
+    /// Asks for the end of an operation.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::cancel`](crate::sys::Driver::cancel); the lock of its direction is held.
+    pub(crate) unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller's: its last event has not been settled. Its driver was noted behind the lock that is held.
+        let driver = unsafe { op.as_ref() }.driver.load(Ordering::Relaxed);
+        // SAFETY: handed on.
+        unsafe { self.drivers.get(driver as usize).cancel(op) }
     }
 
     /// An operation has had its turn, and goes on when the holder of the seat has looked at the others.

@@ -57,7 +57,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
         let shared = &self.shared;
         let now = shared.deadline(Some(Duration::ZERO));
         if !shared.scheduler.is_joined() {
-            place.gather(now, None).map_err(GetError::Failed)?;
+            place.gather(now, &[]).map_err(GetError::Failed)?;
             if place.run() {
                 return Err(GetError::Alerted);
             }

@@ -25,10 +25,10 @@ use crate::{
         CompletionPort, GetError,
         get::{Wait, take_all},
     },
-    schedule::{Park, Sleeper, ThreadSleeper, Waker},
+    schedule::{Park, Set, Sleeper, Waker},
     sys::{
-        Driver, Event,
-        beside::{self, Beside},
+        Drivers, Event,
+        beside::Beside,
         choose::{DriverChoice, DriverKind},
     },
 };
@@ -154,7 +154,7 @@ impl Place {
     pub(super) fn gather(
         &self,
         deadline: Option<Instant>,
-        beside: Option<Beside<'_>>,
+        beside: &[Beside<'_>],
     ) -> io::Result<Gathered> {
         let shared = &self.seed.port.shared;
         loop {
@@ -177,7 +177,7 @@ impl Place {
     /// Queues what is over by now, so that what is queued next comes behind it.
     pub(super) fn look(&self) -> io::Result<()> {
         let now = self.seed.port.shared.deadline(Some(Duration::ZERO));
-        match self.take_in(now, None).0 {
+        match self.take_in(now, &[]).0 {
             Ok(()) | Err(GetError::TimedOut) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -187,7 +187,7 @@ impl Place {
     fn take_in(
         &self,
         until: Option<Instant>,
-        beside: Option<Beside<'_>>,
+        beside: &[Beside<'_>],
     ) -> (Result<(), GetError>, bool) {
         let mut packets = Vec::new();
         let shared = &self.seed.port.shared;
@@ -318,23 +318,21 @@ impl Drop for Place {
 
 /// How a thread waits at its own port: asleep in its driver, and beside. Nobody else takes from that port, so there is no turn to wait
 /// for.
-struct InPlace<'a>(Option<Beside<'a>>);
+struct InPlace<'a>(&'a [Beside<'a>]);
 
 impl Wait for InPlace<'_> {
     fn sleep(
         &mut self,
-        driver: &dyn Driver,
+        drivers: &Drivers,
+        those: Set,
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
-        match self.0 {
-            Some(beside) => beside::wait(driver, beside, timeout, events),
-            None => ThreadSleeper.sleep(driver, timeout, events),
-        }
+        drivers.wait(those, self.0, timeout, events)
     }
 }
 
-/// How a thread waits alertably at another port: asleep in its own place, and beside, while it has the seat there, in that driver.
+/// How a thread waits alertably at another port: asleep in its own place, and beside, while it sits in drivers there, in those.
 pub(super) struct Alertably<'a> {
     pub place: &'a Place,
     /// What went wrong in the place.
@@ -347,7 +345,7 @@ impl Sleeper for Alertably<'_> {
     }
 
     fn park(&mut self, deadline: Option<Instant>) -> Park {
-        match self.place.gather(deadline, None) {
+        match self.place.gather(deadline, &[]) {
             Ok(Gathered::Beside) => Park::Woken,
             Ok(Gathered::TimedOut) => Park::TimedOut,
             Ok(Gathered::Runnable) => Park::Beside,
@@ -362,13 +360,14 @@ impl Sleeper for Alertably<'_> {
 impl Wait for Alertably<'_> {
     fn sleep(
         &mut self,
-        driver: &dyn Driver,
+        drivers: &Drivers,
+        those: Set,
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
         let deadline = self.place.port().shared.deadline(timeout);
-        let gathered = self.place.gather(deadline, Some(Beside::driver(driver)?))?;
-        driver.wait(Some(Duration::ZERO), events)?;
+        let gathered = self.place.gather(deadline, &drivers.beside(those)?)?;
+        drivers.wait(those, &[], Some(Duration::ZERO), events)?;
         Ok(matches!(gathered, Gathered::Runnable))
     }
 }

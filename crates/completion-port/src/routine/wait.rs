@@ -57,7 +57,7 @@ pub fn sleep_ex(timeout: Duration, alertable: bool) -> io::Result<Woken> {
     };
     let deadline = Instant::now().checked_add(timeout);
     loop {
-        match blocking(|| place.gather(deadline, None))? {
+        match blocking(|| place.gather(deadline, &[]))? {
             Gathered::Runnable if place.run() => return Ok(Woken::IoCompletion),
             Gathered::Runnable | Gathered::Beside => {}
             Gathered::TimedOut => return Ok(Woken::TimedOut),
@@ -98,7 +98,7 @@ pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
     let beside = beside(socket, ready);
     let Some(place) = Place::existing()? else { return blocking(|| beside.wait(None)).map(drop) };
     loop {
-        match blocking(|| place.gather(None, Some(beside)))? {
+        match blocking(|| place.gather(None, &[beside]))? {
             Gathered::Runnable => _ = place.run(),
             Gathered::Beside | Gathered::TimedOut => return Ok(()),
         }

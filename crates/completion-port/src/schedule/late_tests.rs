@@ -22,7 +22,11 @@ impl Clock {
 }
 
 impl Bed for Clock {
-    fn wake(&self) {}
+    fn wake(&self, _: usize) {}
+
+    fn is_occupied(&self, _: usize) -> bool {
+        true
+    }
 
     fn wants_kicks(&self) -> bool {
         false
@@ -46,7 +50,7 @@ impl Burner {
         thread::spawn({
             let (scheduler, over) = (scheduler.clone(), over.clone());
             move || {
-                tell.send(scheduler.enrol()).expect("it listens");
+                tell.send(scheduler.enrol().0).expect("it listens");
                 drop(scheduler);
                 while !over.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
@@ -70,19 +74,21 @@ struct Scene {
     _burner: Burner,
 }
 
-/// Limit 2. One burns the processor with packet 0; one sleeps in the driver; one is parked, the newest.
+/// Limit 2. One burns the processor with packet 0; one sleeps in the second driver; one is parked, the newest.
 fn scene(waking: Waking) -> Scene {
     let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
-    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, waking, Release::Observed));
+    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
     let (burner, runs) = Burner::enrol(&scheduler);
-    let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol()));
+    let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol().0));
     let runs = Some(runs);
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
     let mut out = Vec::new();
     scheduler.push(0);
     assert!(matches!(scheduler.begin(runs, 1, &mut out, nobody), Ok(Next::Taken)));
-    assert!(matches!(scheduler.begin(sleeps, 1, &mut out, nobody), Ok(Next::Drive)));
-    assert!(scheduler.fall_asleep().is_some());
+    let Ok(Next::Drive(seating)) = scheduler.begin(sleeps, 1, &mut out, nobody) else {
+        panic!("the second driver is alone");
+    };
+    assert!(scheduler.fall_asleep(seating).is_some());
     let Err(parked) = scheduler.begin(waits, 1, &mut out, nobody) else {
         panic!("there is nothing for it");
     };
@@ -128,9 +134,46 @@ fn nor_for_longer_than_it_takes_to_keep_up() {
     assert_eq!(scheduler.counters().released_by_age, 1);
 }
 
+/// The driver of the one that is out is not left alone either.
 #[test]
 fn woken_eagerly_it_does_not_wait() {
     let Scene { scheduler, parked, .. } = &scene(Waking::Eager);
+    let mut out = Vec::new();
+    let Some(Next::Drive(seating)) = scheduler.given(parked, 1, &mut out) else {
+        panic!("it is sent to the first driver");
+    };
+    assert!(scheduler.fall_asleep(seating).is_some());
     scheduler.push(1);
-    assert_eq!(given(scheduler, parked), Some(1));
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    assert!(matches!(next, Next::Taken));
+    assert_eq!(out, [1]);
+}
+
+/// A second driver is not left to a worker that burns the processor: whoever sleeps in another takes it along.
+#[test]
+fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
+    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let scheduler =
+        StdArc::new(Scheduler::<u32>::new(clock.clone(), 2, 2, Waking::Late, Release::Observed));
+    let (_burner, runs) = Burner::enrol(&scheduler);
+    let (sleeps, _) = scheduler.enrol();
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let mut out = Vec::new();
+    scheduler.push(0);
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
+        panic!("the second driver is alone");
+    };
+    assert!(seating.drivers.iter().eq([1]));
+    assert!(scheduler.fall_asleep(seating).is_some());
+    clock.advance(policy::SOON - Duration::from_nanos(1));
+    scheduler.look();
+    assert!(scheduler.fall_asleep(seating).is_some(), "it may come back in time");
+    clock.advance(Duration::from_nanos(1));
+    scheduler.look();
+    assert!(scheduler.fall_asleep(seating).is_none(), "there is something to look at first");
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    let Next::Drive(seating) = next else { panic!("there is nothing to take") };
+    assert!(seating.drivers.iter().eq([0, 1]));
+    assert_eq!(scheduler.counters().took_over, 1);
 }

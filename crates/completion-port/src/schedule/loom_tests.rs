@@ -6,11 +6,14 @@
 use std::{sync::Arc as StdArc, time::Instant};
 
 use loom::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
-use super::{Bed, Next, Release, Scheduler, ThreadSleeper, Waking};
+use super::{Bed, Next, Release, Scheduler, Seating, Set, ThreadSleeper, Waking, worker::Desk};
 
 /// Preemptions that loom tries in one execution: enough for every pair of races between three threads.
 const PREEMPTIONS: usize = 3;
@@ -21,26 +24,33 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// The driver in small: it can only be slept in and woken.
-struct Alarm {
-    rung: Mutex<bool>,
+/// Drivers in small: they can only be slept in and woken, and operations come to be in them.
+struct Alarms {
+    rung: Mutex<Set>,
     ring: Condvar,
+    operations: [AtomicUsize; 2],
 }
 
-impl Alarm {
-    fn sleep(&self) {
+impl Alarms {
+    /// Sleeps in all of them until one is woken.
+    fn sleep(&self, those: Set) {
         let mut rung = self.rung.lock().unwrap();
-        while !*rung {
+        while !those.iter().any(|driver| rung.contains(driver)) {
             rung = self.ring.wait(rung).unwrap();
         }
-        *rung = false;
+        *rung = those.iter().fold(*rung, Set::without);
     }
 }
 
-impl Bed for Alarm {
-    fn wake(&self) {
-        *self.rung.lock().unwrap() = true;
-        self.ring.notify_one();
+impl Bed for Alarms {
+    fn wake(&self, driver: usize) {
+        let mut rung = self.rung.lock().unwrap();
+        *rung = rung.with(driver);
+        self.ring.notify_all();
+    }
+
+    fn is_occupied(&self, driver: usize) -> bool {
+        self.operations[driver].load(Ordering::Relaxed) > 0
     }
 
     fn wants_kicks(&self) -> bool {
@@ -57,14 +67,23 @@ impl Bed for Alarm {
 /// The port in small.
 struct Port {
     scheduler: Scheduler<u32>,
-    alarm: StdArc<Alarm>,
+    alarms: StdArc<Alarms>,
 }
 
 impl Port {
     fn new(limit: usize) -> Arc<Self> {
-        let alarm = StdArc::new(Alarm { rung: Mutex::new(false), ring: Condvar::new() });
-        let scheduler = Scheduler::new(alarm.clone(), limit, Waking::Eager, Release::Exact);
-        Arc::new(Self { scheduler, alarm })
+        Self::with_drivers(1, limit)
+    }
+
+    fn with_drivers(drivers: usize, limit: usize) -> Arc<Self> {
+        let alarms = StdArc::new(Alarms {
+            rung: Mutex::new(Set::default()),
+            ring: Condvar::new(),
+            operations: [AtomicUsize::new(0), AtomicUsize::new(0)],
+        });
+        let scheduler =
+            Scheduler::new(alarms.clone(), drivers, limit, Waking::Eager, Release::Exact);
+        Arc::new(Self { scheduler, alarms })
     }
 
     fn post(&self, packet: u32) -> bool {
@@ -79,32 +98,44 @@ impl Port {
             Ok(next) => next,
             Err(parked) => self.scheduler.wait(&parked, 1, &mut out, None, sleeper),
         };
-        match if matches!(next, Next::Drive) { self.drive(me, &mut out) } else { next } {
+        match if let Next::Drive(seating) = next { self.drive(seating, &mut out) } else { next } {
             Next::Taken => out.pop(),
             Next::Closed => None,
-            Next::Drive | Next::TimedOut | Next::Beside => {
+            Next::Drive(_) | Next::TimedOut | Next::Beside => {
                 unreachable!("nothing else ends a wait here")
             }
         }
     }
 
-    fn drive(&self, me: Option<usize>, out: &mut Vec<u32>) -> Next {
+    fn drive(&self, mut seating: Seating, out: &mut Vec<u32>) -> Next {
         loop {
-            if self.scheduler.fall_asleep().is_some() {
-                self.alarm.sleep();
-                self.scheduler.wake_up();
-            }
-            match self.scheduler.next_in_seat_for(me, &mut Vec::new(), 1, out) {
-                Next::Drive => {}
+            self.sleep(seating);
+            match self.scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, out) {
+                Next::Drive(next) => seating = next,
                 next => return next,
             }
         }
     }
 
+    fn sleep(&self, seating: Seating) {
+        if self.scheduler.fall_asleep(seating).is_some() {
+            self.alarms.sleep(seating.drivers);
+            self.scheduler.wake_up(seating);
+        }
+    }
+
+    /// As `Shared::start`, of something that does not end.
+    fn start(&self, desk: &Desk) {
+        let driver = desk.home().unwrap_or(0);
+        self.alarms.operations[driver].fetch_add(1, Ordering::Relaxed);
+        if driver != 0 {
+            self.scheduler.started_at(driver, || desk.home());
+        }
+    }
+
     fn close(&self) -> Vec<u32> {
         if self.scheduler.close() {
-            assert!(self.scheduler.take_seat_to_close(None));
-            self.scheduler.leave_for(None, false);
+            assert!(self.scheduler.wait_for_seats(None));
         }
         self.scheduler.drain().into()
     }
@@ -187,7 +218,7 @@ fn a_close_releases_two_waiters() {
 fn a_place_that_comes_free_is_taken() {
     check(|| {
         let port = Port::new(1);
-        let (first, second) = (port.scheduler.enrol(), port.scheduler.enrol());
+        let (first, second) = (port.scheduler.enrol().0, port.scheduler.enrol().0);
         assert!(port.post(1));
         assert_eq!(port.get(Some(first)), Some(1));
         let waiter = {
@@ -213,15 +244,15 @@ fn a_place_that_comes_free_is_taken() {
 fn two_workers_and_one_place() {
     check(|| {
         let port = Port::new(1);
-        let running = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let running = Arc::new(AtomicUsize::new(0));
         let workers = [(); 2].map(|()| {
             let (port, running) = (port.clone(), running.clone());
-            let me = port.scheduler.enrol();
+            let (me, _) = port.scheduler.enrol();
             thread::spawn(move || {
                 let packet = port.get(Some(me));
-                let others = running.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
+                let others = running.fetch_add(1, Ordering::AcqRel);
                 assert_eq!(others, 0, "the limit is 1");
-                running.fetch_sub(1, loom::sync::atomic::Ordering::AcqRel);
+                running.fetch_sub(1, Ordering::AcqRel);
                 port.scheduler.dismiss(me);
                 packet
             })
@@ -240,12 +271,12 @@ fn two_workers_and_one_place() {
 fn a_wait_that_ends_races_with_a_hand_off() {
     check(|| {
         let port = Port::new(2);
-        let [seated, parked] = [(); 2].map(|()| port.scheduler.enrol());
+        let [seated, parked] = [(); 2].map(|()| port.scheduler.enrol().0);
         let mut out = Vec::new();
         let waker = || super::Sleeper::waker(&ThreadSleeper);
         // Nobody is awake in the seat: it must not take what is posted.
         let next = port.scheduler.begin(Some(seated), 1, &mut out, waker);
-        assert!(matches!(next, Ok(Next::Drive)));
+        assert!(matches!(next, Ok(Next::Drive(_))));
         let Err(waiter) = port.scheduler.begin(Some(parked), 1, &mut out, waker) else {
             unreachable!("there is nothing, and the seat is taken")
         };
@@ -268,23 +299,88 @@ fn a_change_is_not_slept_through() {
     check(|| {
         let port = Port::new(1);
         let changed = Arc::new(loom::sync::atomic::AtomicBool::new(false));
-        assert!(matches!(
-            port.scheduler.begin(None, 1, &mut Vec::new(), || unreachable!()),
-            Ok(Next::Drive)
-        ));
+        let next = port.scheduler.begin(None, 1, &mut Vec::new(), || unreachable!());
+        let Ok(Next::Drive(seating)) = next else { unreachable!("the driver is alone") };
         let changer = {
             let (port, changed) = (port.clone(), changed.clone());
             thread::spawn(move || {
-                changed.store(true, loom::sync::atomic::Ordering::Release);
+                changed.store(true, Ordering::Release);
                 port.scheduler.rouse();
             })
         };
-        while !changed.load(loom::sync::atomic::Ordering::Acquire) {
-            if port.scheduler.fall_asleep().is_some() {
-                port.alarm.sleep();
-                port.scheduler.wake_up();
-            }
+        while !changed.load(Ordering::Acquire) {
+            port.sleep(seating);
         }
         changer.join().unwrap();
+    });
+}
+
+/// A worker starts an operation in its driver, the second, while it loses that: whoever sleeps in the first takes the second along, in
+/// whichever order. An operation that nobody attends to would be a deadlock.
+#[test]
+fn an_operation_in_a_home_that_is_lost_is_attended_to() {
+    check(|| {
+        let port = Port::with_drivers(2, 2);
+        let [first, second] = [(); 2].map(|()| port.scheduler.enrol());
+        // The one in the first driver is out when the other comes out, which so gets the second.
+        assert!(port.post(1) && port.post(2));
+        assert_eq!((port.get(Some(first.0)), port.get(Some(second.0))), (Some(1), Some(2)));
+        assert_eq!((first.1.home(), second.1.home()), (Some(0), Some(1)));
+        let sleeper = {
+            let port = port.clone();
+            thread::spawn(move || {
+                let next = port.scheduler.begin(Some(first.0), 1, &mut Vec::new(), || {
+                    unreachable!("the first driver is its own")
+                });
+                let Ok(Next::Drive(mut seating)) = next else { return false };
+                while !seating.drivers.contains(1) {
+                    port.sleep(seating);
+                    let (packets, out) = (&mut Vec::new(), &mut Vec::new());
+                    match port.scheduler.next_in_seat(seating.seat, packets, 1, out) {
+                        Next::Drive(next) => seating = next,
+                        _closed => return false,
+                    }
+                }
+                true
+            })
+        };
+        let starter = {
+            let (port, desk) = (port.clone(), second.1.clone());
+            thread::spawn(move || port.start(&desk))
+        };
+        // As a look does that finds it blocked.
+        assert!(port.scheduler.block(second.0));
+        starter.join().unwrap();
+        if port.alarms.is_occupied(1) {
+            assert!(sleeper.join().unwrap());
+        } else {
+            // It was started in the first driver.
+            assert!(port.alarms.is_occupied(0) && port.scheduler.close());
+            assert!(!sleeper.join().unwrap());
+        }
+    });
+}
+
+/// A worker that is out comes back while its driver is taken from it: one of the two has it, and is woken by what comes.
+#[test]
+fn a_driver_that_is_taken_from_a_returning_worker_has_one_sleeper() {
+    check(|| {
+        let port = Port::with_drivers(1, 2);
+        let [owner, other] = [(); 2].map(|()| port.scheduler.enrol().0);
+        assert!(port.post(1));
+        assert_eq!(port.get(Some(owner)), Some(1));
+        let returning = {
+            let port = port.clone();
+            thread::spawn(move || port.get(Some(owner)))
+        };
+        // Woken eagerly, it is sent to the driver of one that is out.
+        let helper = {
+            let port = port.clone();
+            thread::spawn(move || port.get(Some(other)))
+        };
+        assert!(port.post(2) && port.post(3));
+        let mut got = [returning, helper].map(|one| one.join().unwrap());
+        got.sort_unstable();
+        assert_eq!(got, [Some(2), Some(3)]);
     });
 }

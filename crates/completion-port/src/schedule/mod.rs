@@ -1,27 +1,34 @@
 //! Who runs, who gets which packet, and who sleeps where.
 //!
-//! Packets wait in one queue, first in, first out; threads wait on one stack, the newest on top, each parked on its own slot. One
-//! waiting thread at most has the **seat**: it sleeps in the driver and brings in what the kernel has finished. A thread that has
-//! come out with a packet is a **running worker** until it comes back, blocks, or exits. The rules:
+//! Packets wait in one queue, first in, first out; threads wait on one stack, the newest on top. A port has a driver for each worker
+//! that is to run, if the system profits from that. A waiter that **sits** in drivers sleeps there and brings in what the system has
+//! finished; the others are parked, each on its own slot. A thread that has come out with a packet is a **running worker** until it
+//! comes back, blocks, or exits; it starts its operations in a driver of its own, its **home**, and looks there when it comes back. The
+//! rules:
 //!
 //! - **The limit.** At most `limit` workers run (S47). A worker that waits in this library, or in [`blocking`], gives up its place at
 //!   once (S49); one that blocks elsewhere when a look finds it blocked ([`watch`]); one that returns is counted again, beyond the
 //!   limit if need be (S51).
-//! - **Hand-off.** A packet that may run goes straight to the newest waiter (S41, S42), unless the waiter in the driver has brought it
-//!   in itself: that one takes it. A worker that comes back takes the next one, and nobody is woken (S48).
-//! - **Waking late** ([`Waking`]). While a worker runs and comes back in time, packets wait for it, and so does the driver: it looks
+//! - **Hand-off.** A packet that may run goes straight to the newest waiter (S41, S42), unless a waiter in a driver has brought it in
+//!   itself: that one takes it. A worker that comes back takes the next one, and nobody is woken (S48).
+//! - **Waking late** ([`Waking`]). While a worker runs and comes back in time, packets wait for it, and so does its driver: it looks
 //!   there when it comes back. Another waiter is woken when a packet has waited for [`policy::KEPT_UP`], when the worker does not
 //!   come back from look to look, or, for [`policy::WARY`] after somebody was seen to be blocked, at once. The figures are measured
 //!   in `docs/scheduling.md`.
-//! - **No orphan.** While a thread waits, the driver is never left alone for longer than a look: if nobody runs, a waiter is in it; if
-//!   those who run do not come back, the newest waiter takes the seat, also when the limit does not let it take packets.
-//! - **Idle is free.** When all wait, one sleeps in the driver and the others in their slots, and nobody keeps watch.
+//! - **No orphan.** While a thread waits, no driver with something in it is left alone for longer than a look: a driver whose worker
+//!   blocks, exits or does not come back goes to the newest parked waiter, also when the limit does not let that one take packets;
+//!   where nobody is parked, one who sits in another driver takes it along ([`attendance`]).
+//! - **Idle is free.** When all wait, one sleeps in each driver that has something in it and the others in their slots, and nobody keeps
+//!   watch.
 //!
-//! Where things are: [`state`], the transitions behind the one lock; [`watch`], how those who are out are looked at; [`worker`], a
-//! thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can be chosen, and the figures.
+//! Where things are: [`state`], the transitions behind the one lock; [`attendance`], who has which driver; [`watch`], how those who are
+//! out are looked at; [`worker`], a thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can
+//! be chosen, and the figures.
 
+mod attendance;
 mod counters;
 mod policy;
+mod set;
 mod state;
 mod sync;
 pub(crate) mod timers;
@@ -35,28 +42,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::{
+    attendance::Seating,
+    set::Set,
+    waker::{Park, Sleeper, ThreadSleeper, Waker},
+    worker::Workplace,
+};
+use self::{
+    attendance::{Attendant, Rest},
+    state::{Parked, Slot, State, Wakes, Worker},
+    sync::{Arc, Mutex, MutexGuard, thread},
+    worker::Desk,
+};
 pub use self::{
     counters::Counters,
     policy::{Release, Waking},
     worker::blocking,
 };
-use self::{
-    state::{Parked, Seat, Slot, State, Wakes, Worker},
-    sync::{Arc, Mutex, MutexGuard, thread},
-};
-pub(crate) use self::{
-    waker::{Park, Sleeper, ThreadSleeper, Waker},
-    worker::Workplace,
-};
-use crate::sys::{punctual::Punctual, thread_state::Observer};
+pub(crate) use crate::sys::punctual::Punctual;
+use crate::sys::thread_state::Observer;
 
-/// After this many packets in a row from the queue, a free seat is used to look at the driver: posts alone must not starve I/O.
+/// After this many packets in a row from the queue, a worker looks at its drivers: posts alone must not starve I/O.
 const LOOK_AFTER: u32 = 64;
 
-/// Where the one in the seat sleeps.
+/// Where those who sit in drivers sleep: the drivers, by number.
 pub(crate) trait Bed: Send + Sync {
-    /// Wakes it, or the next to lie down.
-    fn wake(&self);
+    /// Wakes who sleeps in that one, or the next to lie down.
+    fn wake(&self, driver: usize);
+    /// Whether operations are with that one.
+    fn is_occupied(&self, driver: usize) -> bool;
     /// Whether [`kick`](Bed::kick) is for something.
     fn wants_kicks(&self) -> bool;
     /// Has the kernel bring in what lies with threads that run.
@@ -76,8 +90,8 @@ pub(crate) struct Scheduler<P> {
 pub(crate) enum Next {
     /// Packets were appended to its list.
     Taken,
-    /// It has the seat: it drives, and then calls [`Scheduler::leave`] or [`Scheduler::next_in_seat`].
-    Drive,
+    /// It has a seat: it drives these drivers, and then calls [`Scheduler::leave`] or [`Scheduler::next_in_seat`].
+    Drive(Seating),
     TimedOut,
     /// There is something beside the port.
     Beside,
@@ -87,16 +101,16 @@ pub(crate) enum Next {
 impl<P> Scheduler<P> {
     pub(crate) fn new(
         bed: StdArc<dyn Bed>,
+        drivers: usize,
         limit: usize,
         waking: Waking,
         release: Release,
     ) -> Self {
-        let kickable = bed.wants_kicks();
         Self {
             number: worker::number(),
             workplace: OnceLock::new(),
-            bed,
-            state: Mutex::new(State::new(limit, waking, release, kickable)),
+            bed: bed.clone(),
+            state: Mutex::new(State::new(bed, drivers, limit, waking, release)),
         }
     }
 
@@ -107,9 +121,7 @@ impl<P> Scheduler<P> {
     /// Wakes who is to be woken. The lock is free.
     fn carry_out(&self, wakes: Wakes) {
         wakes.wakers.into_iter().for_each(Waker::wake);
-        if wakes.rouse {
-            self.bed.wake();
-        }
+        wakes.rouse.iter().for_each(|driver| self.bed.wake(driver));
     }
 
     /// What this is the scheduler of. Without it, threads that wait here are never counted.
@@ -127,9 +139,18 @@ impl<P> Scheduler<P> {
         }
     }
 
-    fn enrol(&self) -> usize {
+    fn enrol(&self) -> (usize, Arc<Desk>) {
         let observer = StdArc::new(Observer::of_this_thread());
-        self.state().workers.insert(Worker { observer, counted: false, turns: 0, out: None })
+        let desk = Arc::new(Desk::new());
+        let worker = Worker {
+            observer,
+            desk: desk.clone(),
+            counted: false,
+            turns: 0,
+            out: None,
+            since_look: 0,
+        };
+        (self.state().workers.insert(worker), desk)
     }
 
     /// Tells ports apart; never used twice.
@@ -177,17 +198,19 @@ impl<P> Scheduler<P> {
             return Ok(Next::Closed);
         }
         let now = self.bed.now();
-        let look = state.seat == Seat::Free
-            && state.may_run()
-            && (state.ready.is_empty() || state.since_look >= LOOK_AFTER);
-        if look {
-            state.since_look = 0;
-            state.seat = Seat::Taken;
-            state.seated = state.arrive();
-            state.seated_worker = me;
-            return Ok(Next::Drive);
+        let look = state.ready.is_empty() || *state.since_look(me) >= LOOK_AFTER;
+        if look && state.may_run() {
+            *state.since_look(me) = 0;
+            if let Some(seating) = state.sit_where_needed(me) {
+                return Ok(Next::Drive(seating));
+            }
         }
         let taken = state.take(me, max, out, now);
+        if taken {
+            state.settle_down(me);
+        } else {
+            state.take_drivers_of(me);
+        }
         let parked = (!taken).then(|| {
             let arrival = state.arrive();
             let parked = Arc::new(Parked {
@@ -252,6 +275,7 @@ impl<P> Scheduler<P> {
         // It has not taken a packet, and counts as running all the same (S52).
         let now = self.bed.now();
         state.count(parked.worker, now);
+        state.settle_down(parked.worker);
         let wakes = state.settle(now);
         drop(state);
         self.carry_out(wakes);
@@ -269,115 +293,147 @@ impl<P> Scheduler<P> {
                 let now = self.bed.now();
                 let mut state = self.state();
                 state.come_out(parked.worker, now);
-                state.take_more(max - 1, out, now);
+                state.settle_down(parked.worker);
+                state.take_more(parked.worker, max - 1, out, now);
+                // It is out from now on.
+                let wakes = state.settle(now);
+                drop(state);
+                self.carry_out(wakes);
                 Some(Next::Taken)
             }
-            Slot::Seat => Some(Next::Drive),
+            Slot::Seat(seating) => Some(Next::Drive(seating)),
             Slot::Closed => Some(Next::Closed),
         }
     }
 
-    /// The holder of the seat is about to sleep in the driver. `None` if there is something to do first; otherwise how long it may
-    /// sleep, if not for ever: it keeps watch where nobody else can.
-    pub(crate) fn fall_asleep(&self) -> Option<Option<Duration>> {
+    /// The one in the seat is about to sleep in its drivers. `None` if there is something to do first; otherwise when it is to look at
+    /// those who are out, if it keeps watch.
+    pub(crate) fn fall_asleep(
+        &self,
+        Seating { seat, drivers }: Seating,
+    ) -> Option<Option<Instant>> {
         let mut state = self.state();
         let to_take = !state.ready.is_empty() && state.may_run();
-        if std::mem::take(&mut state.alarm) || state.closed || to_take {
+        let changed = std::mem::take(&mut state.seats[seat].alarm)
+            | (drivers.contains(0) && std::mem::take(&mut state.alarm));
+        if changed || state.closed || to_take {
             return None;
         }
-        let watch = state.watch_from_seat();
-        state.seat = Seat::Asleep;
-        state.seat_watches = watch.is_some();
-        Some(watch)
+        // With somebody out, it may be the only one who can notice that they do not come back.
+        let mut wakes = Wakes::default();
+        state.keep_watch(&mut wakes, self.bed.now());
+        state.seats[seat].rest = Rest::Asleep(drivers.first().unwrap_or(0));
+        let look = state.look_from(seat);
+        drop(state);
+        self.carry_out(wakes);
+        Some(look)
     }
 
-    /// The holder of the seat has come out of the driver.
-    pub(crate) fn wake_up(&self) {
+    /// The one in the seat has come out of its drivers.
+    pub(crate) fn wake_up(&self, Seating { seat, .. }: Seating) {
         let mut state = self.state();
-        state.seat = Seat::Taken;
-        let look = state.watch_from_seat().is_some();
+        state.seats[seat].rest = Rest::Awake;
+        let due = state.look_from(seat);
         drop(state);
-        if look {
+        if due.is_some_and(|due| due <= self.bed.now()) {
             self.look();
         }
     }
 
-    /// Brings packets in. The holder of the seat takes up to `max` for itself and leaves the seat with them; if there is none for
-    /// it (and the port is open), it keeps the seat.
-    pub(crate) fn next_in_seat(&self, packets: &mut Vec<P>, max: usize, out: &mut Vec<P>) -> Next {
-        self.next_in_seat_for(self.me(), packets, max, out)
-    }
-
-    fn next_in_seat_for(
+    /// Brings packets in. The one in the seat takes up to `max` for itself and leaves the seat with them; if there is none for it (and
+    /// the port is open), it keeps the seat.
+    pub(crate) fn next_in_seat(
         &self,
-        me: Option<usize>,
+        seat: usize,
         packets: &mut Vec<P>,
         max: usize,
         out: &mut Vec<P>,
     ) -> Next {
         let now = self.bed.now();
         let mut state = self.state();
+        let me = state.seats[seat].worker;
         for packet in packets.drain(..) {
             state.push(packet, now);
         }
-        let next = if let Some(packet) = state.reserved.take() {
+        // They were looked at just now.
+        *state.since_look(me) = 0;
+        let next = if let Some(packet) = state.seats[seat].reserved.take() {
             // It was given that while it slept, and was counted then.
             out.push(packet);
             state.come_out(me, now);
-            state.take_more(max - 1, out, now);
-            state.since_look = 0;
-            state.free_seat();
+            state.take_more(me, max - 1, out, now);
             Next::Taken
         } else if state.closed {
-            state.free_seat();
             Next::Closed
         } else if state.take(me, max, out, now) {
-            // The packets that came with it were looked for just now.
-            state.since_look = 0;
-            state.free_seat();
             Next::Taken
         } else {
-            Next::Drive
+            let drivers = state.seats[seat].drivers;
+            Next::Drive(Seating { seat, drivers })
         };
+        match next {
+            Next::Taken => state.vacate(seat, true),
+            Next::Closed => state.vacate(seat, false),
+            _ => {}
+        }
         let wakes = state.settle(now);
         drop(state);
         self.carry_out(wakes);
         next
     }
 
-    /// For who has the port to itself: the seat, which is always free.
+    /// For who has the port to itself: a seat.
     pub(crate) fn sit_down(&self) -> Next {
         let mut state = self.state();
         if state.closed {
             return Next::Closed;
         }
-        debug_assert!(state.seat == Seat::Free, "a thread's own port has one thread");
-        state.seat = Seat::Taken;
-        Next::Drive
+        debug_assert!(state.seats.is_empty(), "a thread's own port has one thread");
+        Next::Drive(state.sit(None, Set::one(0), 0))
     }
 
     /// For who has the port to itself: takes all packets that are here, without a look at the driver.
     pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
-        self.state().take_more(usize::MAX, out, self.bed.now());
+        self.state().take_more(None, usize::MAX, out, self.bed.now());
     }
 
-    /// Gives the seat up without a packet. The thread counts as running if it goes back to its user (S52).
-    pub(crate) fn leave(&self, goes_back: bool) {
-        self.leave_for(self.me(), goes_back);
-    }
-
-    fn leave_for(&self, me: Option<usize>, goes_back: bool) {
+    /// Gives the seat up without a packet. The thread counts as running, since it goes back to its user (S52).
+    pub(crate) fn leave(&self, seat: usize) {
         let now = self.bed.now();
         let mut state = self.state();
-        if let Some(packet) = state.reserved.take() {
+        if let Some(packet) = state.seats[seat].reserved.take() {
             // It goes for another reason than that packet.
             state.ready.push_front((packet, now));
         }
-        state.free_seat();
-        if goes_back {
-            state.count(me, now);
-        }
+        let me = state.seats[seat].worker;
+        state.count(me, now);
+        state.vacate(seat, true);
         let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
+    }
+
+    /// The driver for what the calling thread starts: its home, or the first.
+    pub(crate) fn home(&self) -> usize {
+        worker::home(self.number).unwrap_or(0)
+    }
+
+    /// The calling thread has started an operation in that driver. If the driver is not its home, or not any more, somebody must see to
+    /// it: who took the home away may have found nothing in it.
+    pub(crate) fn started(&self, driver: usize) {
+        if driver != 0 {
+            self.started_at(driver, || worker::home(self.number));
+        }
+    }
+
+    fn started_at(&self, driver: usize, home: impl FnOnce() -> Option<usize>) {
+        // The operation was counted before; see `State::take_drivers_of`.
+        sync::fence(sync::Ordering::SeqCst);
+        if home() == Some(driver) {
+            return;
+        }
+        let mut state = self.state();
+        let wakes = state.settle(self.bed.now());
         drop(state);
         self.carry_out(wakes);
     }
@@ -405,19 +461,21 @@ impl<P> Scheduler<P> {
         self.carry_out(wakes);
     }
 
-    /// Something else has changed (a timer, a buffer): the holder of the seat is to look again.
+    /// Something else has changed (a timer, a buffer): whoever has the first driver is to look again.
     pub(crate) fn rouse(&self) {
+        let mut wakes = Wakes::default();
         let mut state = self.state();
         state.alarm = true;
-        let rouse = state.rouse();
-        drop(state);
-        if rouse {
-            self.bed.wake();
+        if let Attendant::Seat(seat) = state.drivers[0] {
+            state.rouse(seat, &mut wakes);
         }
+        drop(state);
+        self.carry_out(wakes);
     }
 
     /// Every waiting and every later caller is told. False for a second close.
     pub(crate) fn close(&self) -> bool {
+        let mut wakes = Wakes::default();
         let mut state = self.state();
         if std::mem::replace(&mut state.closed, true) {
             return false;
@@ -427,22 +485,20 @@ impl<P> Scheduler<P> {
         for one in &parked {
             *sync::lock(&one.slot) = Slot::Closed;
         }
-        let rouse = state.rouse();
+        let seats: Vec<_> = state.seats.iter().map(|(seat, _)| seat).collect();
+        seats.into_iter().for_each(|seat| state.rouse(seat, &mut wakes));
         drop(state);
         parked.iter().for_each(|one| one.waker.clone().wake());
-        if rouse {
-            self.bed.wake();
-        }
+        self.carry_out(wakes);
         true
     }
 
-    /// After [`Scheduler::close`]: takes the seat from whoever has it, waiting until `deadline`. False if it is not given up.
-    pub(crate) fn take_seat_to_close(&self, deadline: Option<Instant>) -> bool {
+    /// After [`Scheduler::close`]: waits until nobody sits in a driver any more, or until `deadline`. False if somebody does.
+    pub(crate) fn wait_for_seats(&self, deadline: Option<Instant>) -> bool {
         loop {
             {
                 let mut state = self.state();
-                if state.seat == Seat::Free {
-                    state.seat = Seat::Taken;
+                if state.seats.is_empty() {
                     state.closer = None;
                     return true;
                 }
@@ -477,7 +533,7 @@ impl<P> Scheduler<P> {
     /// Packets that wait for a thread, threads that wait for a packet, and threads that run with one.
     pub(crate) fn waiting(&self) -> (usize, usize, usize) {
         let state = self.state();
-        let seated = usize::from(matches!(state.seat, Seat::Asleep | Seat::Woken));
+        let seated = state.seats.iter().filter(|(_, seat)| seat.rest != Rest::Awake).count();
         (state.ready.len(), state.parked.len() + seated, state.active)
     }
 
@@ -492,6 +548,7 @@ impl<P> Scheduler<P> {
         if counted {
             state.counters.released_by_accounting += 1;
         }
+        state.take_drivers_of(Some(worker));
         let wakes = state.settle(self.bed.now());
         drop(state);
         self.carry_out(wakes);
@@ -508,6 +565,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn dismiss(&self, worker: usize) {
         let mut state = self.state();
         state.uncount(Some(worker));
+        state.take_drivers_of(Some(worker));
         // Dropped without the lock: it closes a file.
         let gone = state.workers.try_remove(worker);
         let wakes = state.settle(self.bed.now());

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Bed, Next, Release, Scheduler, Waker, Waking, state::Parked, sync::Arc};
+use super::{Bed, Next, Release, Scheduler, Seating, Set, Waker, Waking, state::Parked, sync::Arc};
 
 /// What a thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,12 +101,20 @@ impl Model {
     }
 }
 
-/// Nobody sleeps on it, and its clock stands still: eager waking needs none.
-struct Pillow(AtomicBool, Instant);
+/// Nobody sleeps on it, and its clock stands still: eager waking needs none. Who is to be woken, and which drivers are in use.
+struct Pillow {
+    woken: Vec<AtomicBool>,
+    occupied: Set,
+    now: Instant,
+}
 
 impl Bed for Pillow {
-    fn wake(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    fn wake(&self, driver: usize) {
+        self.woken[driver].store(true, Ordering::Relaxed);
+    }
+
+    fn is_occupied(&self, driver: usize) -> bool {
+        self.occupied.contains(driver)
     }
 
     fn wants_kicks(&self) -> bool {
@@ -116,7 +124,7 @@ impl Bed for Pillow {
     fn kick(&self) {}
 
     fn now(&self) -> Instant {
-        self.1
+        self.now
     }
 }
 
@@ -126,17 +134,19 @@ struct Real {
     bed: StdArc<Pillow>,
     workers: Vec<usize>,
     parked: BTreeMap<usize, Arc<Parked<u32>>>,
-    seated: Option<usize>,
+    seated: BTreeMap<usize, Seating>,
     doing: Vec<Doing>,
 }
 
 impl Real {
-    fn new(threads: usize, limit: usize) -> Self {
-        let bed = StdArc::new(Pillow(AtomicBool::new(false), Instant::now()));
-        let scheduler = Scheduler::new(bed.clone(), limit, Waking::Eager, Release::Exact);
-        let workers = (0..threads).map(|_| scheduler.enrol()).collect();
+    fn new(threads: usize, limit: usize, drivers: usize, occupied: Set) -> Self {
+        let woken = (0..drivers).map(|_| AtomicBool::new(false)).collect();
+        let bed = StdArc::new(Pillow { woken, occupied, now: Instant::now() });
+        let scheduler = Scheduler::new(bed.clone(), drivers, limit, Waking::Eager, Release::Exact);
+        let workers = (0..threads).map(|_| scheduler.enrol().0).collect();
         let doing = vec![Doing::Running(None); threads];
-        Self { scheduler, bed, workers, parked: BTreeMap::new(), seated: None, doing }
+        let (parked, seated) = (BTreeMap::new(), BTreeMap::new());
+        Self { scheduler, bed, workers, parked, seated, doing }
     }
 
     fn get(&mut self, thread: usize) {
@@ -156,28 +166,33 @@ impl Real {
         match next {
             Next::Taken => self.doing[thread] = Doing::Running(out.pop()),
             Next::Closed => self.doing[thread] = Doing::Abandoned,
-            Next::Drive => {
+            Next::Drive(seating) => {
                 self.doing[thread] = Doing::Waiting;
-                self.seated = Some(thread);
-                self.lie_down();
+                self.seated.insert(thread, seating);
+                self.lie_down(thread);
             }
             Next::TimedOut | Next::Beside => unreachable!("nobody waits for these here"),
         }
     }
 
-    /// The one in the seat looks for packets, and sleeps if there are none for it.
-    fn lie_down(&mut self) {
-        while let Some(thread) = self.seated {
-            if self.scheduler.fall_asleep().is_some() {
+    /// One in a seat looks for packets, and sleeps if there are none for it.
+    fn lie_down(&mut self, thread: usize) {
+        while let Some(seating) = self.seated.get(&thread).copied() {
+            if self.scheduler.fall_asleep(seating).is_some() {
                 return;
             }
-            let (me, mut out) = (Some(self.workers[thread]), Vec::new());
-            match self.scheduler.next_in_seat_for(me, &mut Vec::new(), 1, &mut out) {
-                Next::Drive => {}
-                next => {
-                    self.seated = None;
-                    self.go_on(thread, next, &mut out);
-                }
+            self.look_from_seat(thread);
+        }
+    }
+
+    fn look_from_seat(&mut self, thread: usize) {
+        let seat = self.seated[&thread].seat;
+        let mut out = Vec::new();
+        match self.scheduler.next_in_seat(seat, &mut Vec::new(), 1, &mut out) {
+            Next::Drive(seating) => _ = self.seated.insert(thread, seating),
+            next => {
+                self.seated.remove(&thread);
+                self.go_on(thread, next, &mut out);
             }
         }
     }
@@ -186,19 +201,19 @@ impl Real {
     fn run(&mut self) {
         loop {
             let mut ran = false;
-            if self.bed.0.swap(false, Ordering::Relaxed) && self.seated.is_some() {
-                self.scheduler.wake_up();
-                // What it was woken for is there, or the close.
-                let thread = self.seated.expect("just seen");
-                let (me, mut out) = (Some(self.workers[thread]), Vec::new());
-                match self.scheduler.next_in_seat_for(me, &mut Vec::new(), 1, &mut out) {
-                    Next::Drive => self.lie_down(),
-                    next => {
-                        self.seated = None;
-                        self.go_on(thread, next, &mut out);
-                    }
+            for driver in 0..self.bed.woken.len() {
+                let sleeps = |seating: &Seating| seating.drivers.first() == Some(driver);
+                let sleeper = self.seated.iter().find(|(_, seating)| sleeps(seating));
+                let Some((thread, seating)) = sleeper.map(|(thread, at)| (*thread, *at)) else {
+                    continue;
+                };
+                if self.bed.woken[driver].swap(false, Ordering::Relaxed) {
+                    self.scheduler.wake_up(seating);
+                    // What it was woken for is there, or the close.
+                    self.look_from_seat(thread);
+                    self.lie_down(thread);
+                    ran = true;
                 }
-                ran = true;
             }
             let waiting: Vec<_> = self.parked.keys().copied().collect();
             for thread in waiting {
@@ -217,16 +232,27 @@ impl Real {
     }
 
     fn time_out(&mut self, thread: usize) {
-        if self.seated == Some(thread) {
-            self.seated = None;
-            self.scheduler.wake_up();
-            self.scheduler.leave_for(Some(self.workers[thread]), true);
+        if let Some(seating) = self.seated.remove(&thread) {
+            self.scheduler.wake_up(seating);
+            self.scheduler.leave(seating.seat);
         } else {
             let parked = self.parked.remove(&thread).expect("it waits");
             assert!(self.scheduler.give_up(&parked), "nothing was given to it");
         }
         self.doing[thread] = Doing::Running(None);
         self.run();
+    }
+
+    /// While somebody waits, no driver that is in use is left alone.
+    fn all_are_attended_to(&self) -> bool {
+        let attended: Set =
+            self.seated.values().flat_map(|seating| seating.drivers.iter()).collect();
+        let left = self.scheduler.state().left_to_workers();
+        let fine = |driver| attended.contains(driver) || left.contains(driver);
+        self.parked.is_empty() && self.seated.is_empty()
+            || (0..self.bed.woken.len())
+                .filter(|driver| *driver == 0 || self.bed.is_occupied(*driver))
+                .all(fine)
     }
 }
 
@@ -243,6 +269,8 @@ impl Rng {
 fn history(seed: u64) {
     let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let (limit, threads) = (1 + rng.below(4), 1 + rng.below(8));
+    let drivers = 1 + rng.below(limit);
+    let occupied = (0..drivers).filter(|_| rng.below(3) > 0).collect();
     let mut model = Model {
         entries: VecDeque::new(),
         waiters: Vec::new(),
@@ -252,7 +280,7 @@ fn history(seed: u64) {
         doing: vec![Doing::Running(None); threads],
         closed: false,
     };
-    let mut real = Real::new(threads, limit);
+    let mut real = Real::new(threads, limit, drivers, occupied);
     let mut next = 0;
     let mut log = Vec::new();
     let closes_at = 40 + rng.below(60);
@@ -323,11 +351,15 @@ fn history(seed: u64) {
             _ => continue,
         }
         let (packets, waiting, active) = real.scheduler.waiting();
-        let told = format!("seed {seed}, limit {limit}: {}", log.join(", "));
+        let told = format!(
+            "seed {seed}, limit {limit}, drivers {drivers} {occupied:?}: {}",
+            log.join(", ")
+        );
         assert_eq!(real.doing, model.doing, "{told}");
         assert_eq!(active, model.current, "the current count; {told}");
         if !model.closed {
             assert_eq!((packets, waiting), (model.entries.len(), model.waiters.len()), "{told}");
+            assert!(real.all_are_attended_to(), "{told}");
         }
     }
 }

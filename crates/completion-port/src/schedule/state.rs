@@ -1,8 +1,8 @@
 //! The state of the scheduler, and its transitions, each behind one lock.
 //!
 //! It is the queue of NT in terms of this library: `active` is the current count, `limit` the maximum, `ready` the entries, and the
-//! waiters are those in `parked` and the one in the seat. Every transition ends in [`State::settle`], which restores the rules of the
-//! module's head and says who is to be woken.
+//! waiters are those in `parked` and in `seats`. Every transition ends in [`State::settle`], which restores the rules of the module's
+//! head and says who is to be woken. Who has which driver is in [`super::attendance`].
 
 use std::{
     collections::VecDeque,
@@ -13,23 +13,23 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Counters, Release, Waker, Waking, policy,
+    Bed, Counters, Release, Set, Waker, Waking,
+    attendance::{Attendant, Seat, Seating},
+    policy,
     sync::{self, Arc, Mutex, Thread},
+    worker::Desk,
 };
 use crate::sys::thread_state::Observer;
 
 pub(super) struct State<P> {
+    pub bed: StdArc<dyn Bed>,
     pub ready: VecDeque<(P, Instant)>,
     /// The newest last.
     pub parked: Vec<Arc<Parked<P>>>,
-    pub seat: Seat,
-    /// When the one in the seat came to wait, in the order of all waiters, and who it is.
-    pub seated: u64,
-    pub seated_worker: Option<usize>,
-    /// What the one in the seat was given while it slept. It counts as running already.
-    pub reserved: Option<P>,
-    /// It sleeps no longer than to its next look.
-    pub seat_watches: bool,
+    /// Those who sit in drivers.
+    pub seats: Slab<Seat<P>>,
+    /// Who has which driver.
+    pub drivers: Vec<Attendant>,
     pub arrivals: u64,
     pub workers: Slab<Worker>,
     /// Workers that came out with a packet and count as running.
@@ -40,11 +40,11 @@ pub(super) struct State<P> {
     pub closed: bool,
     /// The closer has collected what there was.
     pub abandoned: bool,
-    /// Something has changed that the holder of the seat is to look at before it falls asleep.
+    /// Something has changed that whoever has the first driver is to look at before it falls asleep.
     pub alarm: bool,
-    /// Packets taken from the queue since somebody last looked at the driver.
+    /// Of threads that are no workers: packets taken from the queue since one of them last looked at a driver.
     pub since_look: u32,
-    /// Who closes the port waits for the seat.
+    /// Who closes the port waits for the seats.
     pub closer: Option<Thread>,
     pub watch: Option<Watch<P>>,
     /// Since when some worker that is out burns the processor, as the last look saw it.
@@ -58,17 +58,6 @@ pub(super) struct State<P> {
     pub counters: Counters,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seat {
-    Free,
-    /// Somebody has it and is awake.
-    Taken,
-    /// Somebody sleeps in the driver.
-    Asleep,
-    /// ... and has been woken, so the next one need not.
-    Woken,
-}
-
 pub(super) struct Parked<P> {
     pub waker: Waker,
     pub slot: Mutex<Slot<P>>,
@@ -79,28 +68,38 @@ pub(super) struct Parked<P> {
 pub(super) enum Slot<P> {
     Waiting,
     Packet(P),
-    Seat,
+    Seat(Seating),
     Closed,
 }
 
 /// A thread that takes packets here.
 pub(super) struct Worker {
     pub observer: StdArc<Observer>,
+    pub desk: Arc<Desk>,
     /// It runs with a packet, and is one of `active`.
     pub counted: bool,
     /// How often it has come back. Tells a look whether it is still out with what it was out with.
     pub turns: u64,
     /// Since when it is out. Not yet, while it is on its way with a packet that it was handed.
     pub out: Option<Instant>,
+    /// Packets that it has taken from the queue since it last looked at its drivers.
+    pub since_look: u32,
 }
 
-/// A waiter, the oldest, looks at those who are out.
+/// A waiter looks at those who are out.
 pub(super) struct Watch<P> {
-    pub by: Arc<Parked<P>>,
+    pub by: Watcher<P>,
     pub due: Instant,
     pub interval: Duration,
     /// Looks in a row that found nothing to do.
     pub idle: u32,
+}
+
+pub(super) enum Watcher<P> {
+    /// The oldest who is parked.
+    Parked(Arc<Parked<P>>),
+    /// Where nobody is parked, one who sits in a driver.
+    Seat(usize),
 }
 
 /// Who is to be woken when the lock is free.
@@ -108,20 +107,25 @@ pub(super) struct Watch<P> {
 #[must_use]
 pub(super) struct Wakes {
     pub wakers: Vec<Waker>,
-    /// The one in the driver.
-    pub rouse: bool,
+    /// The drivers whose sleepers are to be woken.
+    pub rouse: Set,
 }
 
 impl<P> State<P> {
-    pub(super) fn new(limit: usize, waking: Waking, release: Release, kickable: bool) -> Self {
+    pub(super) fn new(
+        bed: StdArc<dyn Bed>,
+        drivers: usize,
+        limit: usize,
+        waking: Waking,
+        release: Release,
+    ) -> Self {
+        let kickable = bed.wants_kicks();
         Self {
+            bed,
             ready: VecDeque::new(),
             parked: Vec::new(),
-            seat: Seat::Free,
-            seated: 0,
-            seated_worker: None,
-            reserved: None,
-            seat_watches: false,
+            seats: Slab::new(),
+            drivers: vec![Attendant::Nobody; drivers],
             arrivals: 0,
             workers: Slab::new(),
             active: 0,
@@ -195,20 +199,35 @@ impl<P> State<P> {
         if self.ready.is_empty() || !self.may_run() {
             return false;
         }
-        self.take_more(max, out, now);
+        self.take_more(worker, max, out, now);
         self.count(worker, now);
         true
     }
 
     /// Up to `max` packets for one that runs already.
-    pub(super) fn take_more(&mut self, max: usize, out: &mut Vec<P>, now: Instant) {
+    pub(super) fn take_more(
+        &mut self,
+        worker: Option<usize>,
+        max: usize,
+        out: &mut Vec<P>,
+        now: Instant,
+    ) {
         if let Some((_, since)) = self.ready.front() {
             let waited = now.saturating_duration_since(*since);
             self.counters.longest_wait = self.counters.longest_wait.max(waited);
         }
         let count = self.ready.len().min(max);
         out.extend(self.ready.drain(..count).map(|(packet, _)| packet));
-        self.since_look = self.since_look.saturating_add(count as u32);
+        let since_look = self.since_look(worker);
+        *since_look = since_look.saturating_add(count as u32);
+    }
+
+    /// Packets that it has taken since it last looked at a driver.
+    pub(super) fn since_look(&mut self, worker: Option<usize>) -> &mut u32 {
+        match worker.and_then(|worker| self.workers.get_mut(worker)) {
+            Some(worker) => &mut worker.since_look,
+            None => &mut self.since_look,
+        }
     }
 
     /// A waiter's number, in the order in which they came.
@@ -229,18 +248,18 @@ impl<P> State<P> {
 
     /// A parked waiter goes: it does not keep watch any more.
     fn relieve(&mut self, parked: &Arc<Parked<P>>) {
-        if self.watch.as_ref().is_some_and(|watch| Arc::ptr_eq(&watch.by, parked)) {
+        if self.watch.as_ref().is_some_and(|watch| watch.is_by(parked)) {
             self.watch = None;
         }
     }
 
-    fn pop_newest(&mut self) -> Option<Arc<Parked<P>>> {
+    pub(super) fn pop_newest(&mut self) -> Option<Arc<Parked<P>>> {
         let parked = self.parked.pop()?;
         self.relieve(&parked);
         Some(parked)
     }
 
-    /// Restores the rules: packets go to waiters, the driver is not left alone, and somebody keeps watch where that is needed.
+    /// Restores the rules: packets go to waiters, no driver is left alone, and somebody keeps watch where that is needed.
     pub(super) fn settle(&mut self, now: Instant) -> Wakes {
         self.settle_behind(now, false)
     }
@@ -258,27 +277,20 @@ impl<P> State<P> {
             if aged && !self.has_aged(now) {
                 break;
             }
-            // The newest waiter gets it, be it parked or in the driver.
-            let asleep = matches!(self.seat, Seat::Asleep | Seat::Woken) && self.reserved.is_none();
-            let newest = self.parked.last().map(|parked| parked.arrival);
-            if asleep && newest.is_none_or(|newest| newest < self.seated) {
-                self.reserved = self.pop_oldest(now);
-                self.hand(self.seated_worker);
-                wakes.rouse |= self.rouse();
-            } else if !self.hand_off(&mut wakes, now) {
-                break;
+            // The newest waiter gets it, be it parked or in a driver.
+            let parked = self.parked.last().map(|parked| parked.arrival);
+            match self.newest_sleeper() {
+                Some((seat, arrival)) if parked.is_none_or(|parked| parked < arrival) => {
+                    self.set_aside(seat, &mut wakes, now);
+                }
+                _ if !self.hand_off(&mut wakes, now) => break,
+                _ => {}
             }
             self.counters.released_by_age += u64::from(aged);
             self.counters.released_by_watch += u64::from(behind && !due);
         }
-        if self.seat == Seat::Free && self.is_orphan(now) {
-            self.fill_seat(&mut wakes);
-        }
-        if self.watch_from_seat().is_some() && !self.seat_watches {
-            // It went to sleep when there was nothing to watch.
-            wakes.rouse |= self.rouse();
-        }
-        self.counters.wakes += wakes.wakers.len() as u64 + u64::from(wakes.rouse);
+        self.attend(&mut wakes, now);
+        self.counters.wakes += wakes.wakers.len() as u64 + wakes.rouse.iter().count() as u64;
         wakes
     }
 
@@ -297,11 +309,6 @@ impl<P> State<P> {
         self.waking == Waking::Eager || self.wary.is_some_and(|until| now < until)
     }
 
-    /// Whether nobody is in the driver, nor comes back to it by itself in time.
-    fn is_orphan(&self, now: Instant) -> bool {
-        self.active == 0 || (self.may_run() && self.is_eager(now))
-    }
-
     /// The oldest packet, to be handed off.
     fn pop_oldest(&mut self, now: Instant) -> Option<P> {
         let (packet, since) = self.ready.pop_front()?;
@@ -312,7 +319,7 @@ impl<P> State<P> {
     }
 
     /// The oldest packet goes straight to the newest parked waiter.
-    pub(super) fn hand_off(&mut self, wakes: &mut Wakes, now: Instant) -> bool {
+    fn hand_off(&mut self, wakes: &mut Wakes, now: Instant) -> bool {
         if self.ready.is_empty() {
             return false;
         }
@@ -325,52 +332,13 @@ impl<P> State<P> {
         true
     }
 
-    /// The newest parked waiter goes to the driver.
-    pub(super) fn fill_seat(&mut self, wakes: &mut Wakes) {
-        if let Some(parked) = self.pop_newest() {
-            self.seat = Seat::Taken;
-            self.seated = parked.arrival;
-            self.seated_worker = parked.worker;
-            self.counters.took_over += 1;
-            *sync::lock(&parked.slot) = Slot::Seat;
-            wakes.wakers.push(parked.waker.clone());
-        }
-    }
-
-    /// Whether somebody is out who may have to be helped: in whose absence the driver is alone, or packets wait.
-    pub(super) fn is_watch_needed(&self) -> bool {
-        self.active > 0 && (self.seat == Seat::Free || !self.ready.is_empty() || self.kickable)
-    }
-
-    fn keep_watch(&mut self, wakes: &mut Wakes, now: Instant) {
-        if self.watch.is_some() || !self.watchful || !self.is_watch_needed() {
-            return;
-        }
-        if let Some(oldest) = self.parked.first() {
-            wakes.wakers.push(oldest.waker.clone());
-            self.watch = Some(Watch {
-                by: oldest.clone(),
-                due: now + policy::SOON,
-                interval: policy::SOON,
-                idle: 0,
-            });
-        }
-    }
-
-    pub(super) fn rouse(&mut self) -> bool {
-        if self.seat == Seat::Asleep {
-            self.seat = Seat::Woken;
-            return true;
-        }
-        false
-    }
-
-    /// The seat is left. Who follows is for [`State::settle`] to say.
-    pub(super) fn free_seat(&mut self) {
-        self.seat = Seat::Free;
-        self.seated_worker = None;
-        if let Some(closer) = self.closer.take() {
-            closer.unpark();
-        }
+    /// The oldest packet is set aside for one that sleeps in a driver.
+    fn set_aside(&mut self, seat: usize, wakes: &mut Wakes, now: Instant) {
+        let packet = self.pop_oldest(now);
+        let sleeper = &mut self.seats[seat];
+        sleeper.reserved = packet;
+        let worker = sleeper.worker;
+        self.hand(worker);
+        self.rouse(seat, wakes);
     }
 }

@@ -4,12 +4,18 @@ use std::time::Instant;
 
 #[cfg(completion_port_loom)]
 pub(super) use loom::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering, fence},
+    },
     thread::{self, Thread},
 };
 #[cfg(not(completion_port_loom))]
 pub(super) use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering, fence},
+    },
     thread::{self, Thread},
 };
 

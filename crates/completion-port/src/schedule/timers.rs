@@ -1,4 +1,4 @@
-//! Deadlines, the earliest first. Whoever has the seat sleeps no longer than to the first and fires what is due.
+//! Deadlines, the earliest first. Whoever sits in the first driver sleeps no longer than to the first of them and fires what is due.
 
 use std::{
     collections::BTreeMap,

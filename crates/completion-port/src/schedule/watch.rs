@@ -1,21 +1,19 @@
-//! Keeping watch: while workers are out, the oldest waiter looks whether they come back.
+//! Keeping watch: while workers are out, a waiter looks whether they come back.
 //!
-//! Under the policy of waking late nobody sleeps in the driver while one worker keeps up: that worker looks there itself when it comes
-//! back. If it does not come back, because it blocks or burns the processor, somebody must notice, and only a thread that wakes by
-//! itself can. It is the oldest waiter, the one least likely to be needed, so that the newest stays where it is until there is work.
+//! Under the policy of waking late nobody sleeps in the driver of a worker that keeps up: it looks there itself when it comes back. If it
+//! does not come back, because it blocks or burns the processor, somebody must notice, and only a thread that wakes by itself can. It
+//! is the oldest parked waiter, the one least likely to be needed, so that the newest stays where it is until there is work; where
+//! nobody is parked, it is one who sits in another driver.
 //!
 //! A look costs one lock. Only workers that have not come back since the last look are looked at more closely ([`Observer::look`]). Looks
 //! begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as [`SELDOM`](policy::SELDOM) while all come back, and
 //! end when nobody is out: an idle port has no timer.
 
-use std::{
-    sync::Arc as StdArc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc as StdArc, time::Instant};
 
 use super::{
     Release, Scheduler, policy,
-    state::{Parked, State, Wakes},
+    state::{Parked, State, Wakes, Watch, Watcher, Worker},
     sync::Arc,
 };
 use crate::sys::thread_state::{Observer, Seen};
@@ -31,7 +29,7 @@ impl<P> Scheduler<P> {
     /// When this waiter is to look next, if it keeps watch.
     pub(super) fn next_look(&self, parked: &Arc<Parked<P>>) -> Option<Instant> {
         let state = self.state();
-        state.watch.as_ref().filter(|watch| Arc::ptr_eq(&watch.by, parked)).map(|watch| watch.due)
+        state.watch.as_ref().filter(|watch| watch.is_by(parked)).map(|watch| watch.due)
     }
 
     /// Looks at who is out, and sends help where that is needed.
@@ -68,10 +66,9 @@ impl<P> State<P> {
     /// What was seen, and what follows. Tells also whether some worker burns the processor.
     fn judge(&mut self, seen: &[(Seen, Suspect)], progress: bool, now: Instant) -> (Wakes, bool) {
         let (mut burning, mut released, mut stuck) = (false, false, false);
-        for (seen, Suspect { worker, turns, .. }) in seen {
-            let still_out =
-                |worker: &&mut super::state::Worker| worker.counted && worker.turns == *turns;
-            let Some(worker) = self.workers.get_mut(*worker).filter(still_out) else { continue };
+        for (seen, Suspect { worker: number, turns, .. }) in seen {
+            let still_out = |worker: &&mut Worker| worker.counted && worker.turns == *turns;
+            let Some(worker) = self.workers.get_mut(*number).filter(still_out) else { continue };
             if *seen == Seen::Blocked && self.release != Release::Observed {
                 // It keeps its place, and more looks would change nothing.
                 stuck = true;
@@ -84,15 +81,13 @@ impl<P> State<P> {
             } else {
                 burning = true;
             }
+            // Whether it keeps its place or not: what its drivers bring is not to wait for it.
+            if !self.closed && self.is_somebody_free() {
+                self.take_drivers_of(Some(*number));
+            }
         }
-        let mut wakes = Wakes::default();
         let behind = !progress && (burning || stuck);
-        if behind && self.seat == super::state::Seat::Free && !self.closed {
-            self.fill_seat(&mut wakes);
-        }
-        let more = self.settle_behind(now, behind);
-        wakes.wakers.extend(more.wakers);
-        wakes.rouse |= more.rouse;
+        let wakes = self.settle_behind(now, behind);
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
         let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
         let hurry =
@@ -112,10 +107,43 @@ impl<P> State<P> {
         (wakes, burning)
     }
 
-    /// For who sleeps in the driver: how long at most, if it must keep watch because nobody else can.
-    pub(super) fn watch_from_seat(&self) -> Option<Duration> {
-        let alone = self.watch.is_none() && self.parked.is_empty();
-        (alone && self.active > 0 && (!self.ready.is_empty() || self.burning_since.is_some()))
-            .then_some(policy::SOON)
+    /// Whether somebody is out who may have to be helped: in whose absence a driver is alone, or packets wait.
+    fn is_watch_needed(&self) -> bool {
+        self.active > 0
+            && (!self.left_to_workers().is_empty() || !self.ready.is_empty() || self.kickable)
+    }
+
+    /// Somebody keeps watch, if that is needed and somebody waits.
+    pub(super) fn keep_watch(&mut self, wakes: &mut Wakes, now: Instant) {
+        if self.watch.is_some() || !self.watchful || !self.is_watch_needed() {
+            return;
+        }
+        let by = if let Some(oldest) = self.parked.first() {
+            wakes.wakers.push(oldest.waker.clone());
+            Watcher::Parked(oldest.clone())
+        } else if let Some(seat) = self.oldest_seat() {
+            // It sleeps without an end, perhaps.
+            self.rouse(seat, wakes);
+            Watcher::Seat(seat)
+        } else {
+            return;
+        };
+        let (due, interval) = (now + policy::SOON, policy::SOON);
+        self.watch = Some(Watch { by, due, interval, idle: 0 });
+    }
+
+    /// When the one in the seat is to look next, if it keeps watch.
+    pub(super) fn look_from(&self, seat: usize) -> Option<Instant> {
+        self.watch.as_ref().filter(|watch| watch.is_from(seat)).map(|watch| watch.due)
+    }
+}
+
+impl<P> Watch<P> {
+    pub(super) fn is_by(&self, parked: &Arc<Parked<P>>) -> bool {
+        matches!(&self.by, Watcher::Parked(by) if Arc::ptr_eq(by, parked))
+    }
+
+    pub(super) fn is_from(&self, seat: usize) -> bool {
+        matches!(&self.by, Watcher::Seat(by) if *by == seat)
     }
 }

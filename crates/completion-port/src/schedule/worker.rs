@@ -3,10 +3,12 @@
 use std::{
     cell::RefCell,
     sync::{
-        Weak,
-        atomic::{AtomicU64, Ordering},
+        Arc as StdArc, Weak,
+        atomic::{AtomicU64, Ordering as StdOrdering},
     },
 };
+
+use super::sync::{Arc, AtomicUsize, Ordering};
 
 /// A port, as its workers know it, by the number of the worker.
 pub(crate) trait Workplace: Send + Sync {
@@ -18,15 +20,34 @@ pub(crate) trait Workplace: Send + Sync {
     fn unblock(&self, worker: usize);
 }
 
+/// What a worker reads without the scheduler's lock, and others write behind it: its home, the driver that it starts operations in and
+/// looks at when it comes back.
+pub(super) struct Desk(AtomicUsize);
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+
+    pub(super) fn home(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Acquire)).filter(|home| *home != usize::MAX)
+    }
+
+    pub(super) fn set_home(&self, driver: Option<usize>) {
+        self.0.store(driver.unwrap_or(usize::MAX), Ordering::Release);
+    }
+}
+
 /// Numbers for ports, never used twice.
 pub(super) fn number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
+    LAST.fetch_add(1, StdOrdering::Relaxed) + 1
 }
 
 struct Member {
     port: u64,
     worker: usize,
+    desk: Arc<Desk>,
     workplace: Weak<dyn Workplace>,
 }
 
@@ -42,21 +63,35 @@ thread_local! {
     static MEMBER: RefCell<Option<Member>> = const { RefCell::new(None) };
 }
 
+/// What the calling thread is at this port, if it is one of its workers.
+fn member<R>(port: u64, what: impl FnOnce(&Member) -> R) -> Option<R> {
+    let here = |member: &RefCell<Option<Member>>| {
+        member.borrow().as_ref().filter(|member| member.port == port).map(what)
+    };
+    MEMBER.try_with(here).ok().flatten()
+}
+
 /// The calling thread's number at this port, if it is one of its workers.
 pub(super) fn at(port: u64) -> Option<usize> {
-    let worker = |member: &Option<Member>| {
-        member.as_ref().filter(|member| member.port == port).map(|member| member.worker)
-    };
-    MEMBER.try_with(|member| worker(&member.borrow())).ok().flatten()
+    member(port, |member| member.worker)
+}
+
+/// The calling thread's home at this port, if it has one.
+pub(super) fn home(port: u64) -> Option<usize> {
+    member(port, |member| member.desk.home()).flatten()
 }
 
 /// Makes the calling thread a worker of a port, and of no other. A thread that is ending stays what it is.
-pub(super) fn join(port: u64, workplace: Weak<dyn Workplace>, enrol: impl FnOnce() -> usize) {
+pub(super) fn join(
+    port: u64,
+    workplace: Weak<dyn Workplace>,
+    enrol: impl FnOnce() -> (usize, Arc<Desk>),
+) {
     let _ending = MEMBER.try_with(|member| {
         // The old one is left before the new one is joined, and without a borrow: it takes that port's lock.
         drop(member.take());
-        let worker = enrol();
-        member.replace(Some(Member { port, worker, workplace }));
+        let (worker, desk) = enrol();
+        member.replace(Some(Member { port, worker, desk, workplace }));
     });
 }
 
@@ -78,7 +113,7 @@ pub(super) fn join(port: u64, workplace: Weak<dyn Workplace>, enrol: impl FnOnce
 /// ```
 pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     /// The worker is back, also if `wait` panics.
-    struct Back(Option<(std::sync::Arc<dyn Workplace>, usize)>);
+    struct Back(Option<(StdArc<dyn Workplace>, usize)>);
 
     impl Drop for Back {
         fn drop(&mut self) {

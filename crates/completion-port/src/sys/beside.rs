@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Driver, Event};
+use super::Driver;
 use crate::error;
 
 /// What a thread sleeps on beside a driver.
@@ -35,36 +35,23 @@ impl<'a> Beside<'a> {
 
     /// Sleeps on this alone, and tells whether there is something. May return for no reason.
     pub(crate) fn wait(self, timeout: Option<Duration>) -> io::Result<bool> {
-        let mut fds = [PollFd::from_borrowed_fd(self.fd, self.what)];
-        sleep(&mut fds, timeout)?;
-        Ok(!fds[0].revents().is_empty())
+        sleep(&[self], timeout).map(|told| told[0])
     }
 }
 
-/// [`Driver::wait`], cut short when there is something beside; tells whether there is.
-pub(crate) fn wait(
-    driver: &dyn Driver,
-    beside: Beside<'_>,
-    timeout: Option<Duration>,
-    events: &mut Vec<Event>,
-) -> io::Result<bool> {
-    let own = Beside::driver(driver)?;
-    let mut fds = [own, beside].map(|one| PollFd::from_borrowed_fd(one.fd, one.what));
-    sleep(&mut fds, timeout)?;
-    // An error or a hang-up is told too: the call that comes next finds out what it is.
-    let there = !fds[1].revents().is_empty();
-    driver.wait(Some(Duration::ZERO), events)?;
-    Ok(there)
-}
-
-fn sleep(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+/// Sleeps until there is something of any of them or the time is up, and tells of each whether there is. May return for no reason.
+pub(super) fn sleep(all: &[Beside<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut fds: Vec<_> =
+        all.iter().map(|one| PollFd::from_borrowed_fd(one.fd, one.what)).collect();
     // A time beyond the system's range is none.
     let timeout = timeout.and_then(|time| {
         let tv_sec = time.as_secs().try_into().ok()?;
         Some(Timespec { tv_sec, tv_nsec: time.subsec_nanos().into() })
     });
-    match poll(fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(e) => Err(e.into()),
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(e) => return Err(e.into()),
     }
+    // An error or a hang-up is told too: the call that comes next finds out what it is.
+    Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
 }

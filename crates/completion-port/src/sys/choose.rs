@@ -2,7 +2,7 @@
 
 use std::{env, fmt, io, str::FromStr, sync::Arc};
 
-use super::{Driver, readiness::Readiness};
+use super::{Driver, Drivers, readiness::Readiness};
 use crate::buffer::{Pool, PoolOptions};
 
 /// The environment variable that forces a driver, by the name that [`DriverKind`] prints.
@@ -186,17 +186,18 @@ pub fn probe() -> Vec<Probed> {
             let made = pool
                 .as_ref()
                 .map_err(|e| e.to_string())
-                .and_then(|pool| open(kind, pool).map(drop));
+                .and_then(|pool| open(kind, pool, 1).map(drop));
             Probed { kind, refusal: made.err() }
         })
         .collect()
 }
 
-/// The driver for a new port: the forced one, or the best that this machine offers.
+/// The drivers for a new port, `places` if that is of use: of the forced kind, or of the best that this machine offers.
 pub(crate) fn choose(
     forced: Option<DriverKind>,
     pool: &Arc<Pool>,
-) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+    places: usize,
+) -> io::Result<(Drivers, DriverChoice)> {
     let forced = match (forced, env::var(DRIVER_VARIABLE)) {
         (Some(kind), _) => Some((kind, "forced by the builder".to_owned())),
         (None, Ok(name)) if !name.is_empty() => {
@@ -214,19 +215,19 @@ pub(crate) fn choose(
         (None, _) => None,
     };
     if let Some((kind, reason)) = forced {
-        let driver = open(kind, pool).map_err(|why| {
+        let drivers = open(kind, pool, places).map_err(|why| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("the driver {kind} was {reason}, but {why}"),
             )
         })?;
-        return Ok((driver, DriverChoice { kind, reason }));
+        return Ok((drivers, DriverChoice { kind, reason }));
     }
 
     let mut refusals: Vec<String> = Vec::new();
     for kind in LADDER {
-        match open(kind, pool) {
-            Ok(driver) => {
+        match open(kind, pool, places) {
+            Ok(drivers) => {
                 let reason = match refusals.as_slice() {
                     [] => "the first of the ladder that this machine offers".to_owned(),
                     [.., last] => format!("because {last}"),
@@ -234,7 +235,7 @@ pub(crate) fn choose(
                 if kind == DriverKind::Readiness && !refusals.is_empty() {
                     tracing::warn!(driver = %kind, reason, "io_uring cannot be used; falling back");
                 }
-                return Ok((driver, DriverChoice { kind, reason }));
+                return Ok((drivers, DriverChoice { kind, reason }));
             }
             Err(why) => refusals.push(why),
         }
@@ -250,32 +251,49 @@ pub(crate) fn choose(
 pub(crate) fn simulate(
     network: &super::simulated::api::Network,
     pool: &Arc<Pool>,
-) -> io::Result<(Box<dyn Driver>, DriverChoice)> {
+) -> io::Result<(Drivers, DriverChoice)> {
     let (world, seed) = network.world();
     let driver = super::simulated::Simulated::new(world.clone(), pool.clone())?;
     let choice = DriverChoice {
         kind: DriverKind::Simulated(seed),
         reason: "a simulated network was given".to_owned(),
     };
-    Ok((Box::new(driver), choice))
+    Ok((Drivers::new(vec![Box::new(driver)]), choice))
 }
 
-/// Makes a driver, or says what stands in the way.
-fn open(kind: DriverKind, pool: &Arc<Pool>) -> Result<Box<dyn Driver>, String> {
+/// Makes the drivers of a port, or says what stands in the way.
+fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize) -> Result<Drivers, String> {
     match kind {
         #[cfg(target_os = "linux")]
-        DriverKind::IoUring(rung) => match super::io_uring::IoUring::new(rung, pool.clone()) {
-            Ok(driver) => Ok(Box::new(driver)),
-            Err(e) => Err(explain(rung, &e)),
-        },
+        DriverKind::IoUring(rung) => rings(rung, pool, places),
         #[cfg(not(target_os = "linux"))]
         DriverKind::IoUring(_) => Err("io_uring is a part of Linux".to_owned()),
+        // One serves all: the I/O itself is done by whichever thread starts it.
         DriverKind::Readiness => Readiness::new(pool.clone())
-            .map(|driver| Box::new(driver) as _)
+            .map(|driver| Drivers::new(vec![Box::new(driver)]))
             .map_err(|e| format!("the system's poller failed: {e}")),
         #[cfg(feature = "simulated")]
         DriverKind::Simulated(_) => Err("a simulated driver needs its network".to_owned()),
     }
+}
+
+/// A ring for each place: what is submitted to one is carried out behind its lock, by the thread that submits it.
+#[cfg(target_os = "linux")]
+fn rings(rung: Rung, pool: &Arc<Pool>, places: usize) -> Result<Drivers, String> {
+    let mut rings: Vec<Box<dyn Driver>> = Vec::new();
+    for place in 0..places {
+        // The buffers that may lie with the kernel are shared out, the first gets the rest.
+        let reserve = (pool.reserve() + places - 1 - place) / places;
+        match super::io_uring::IoUring::new(rung, pool.clone(), reserve) {
+            Ok(ring) => rings.push(Box::new(ring)),
+            Err(e) if rings.is_empty() => return Err(explain(rung, &e)),
+            Err(e) => {
+                tracing::debug!(error = %e, rings = rings.len(), "fewer rings than places");
+                break;
+            }
+        }
+    }
+    Ok(Drivers::new(rings))
 }
 
 /// What an error of the set-up says about the machine, and what can be done.

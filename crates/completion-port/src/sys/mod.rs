@@ -7,6 +7,8 @@
 //! - [`Driver`]: starts operations, reports their ends, can be asked to cancel, slept in by one thread and woken by any. Its rules
 //!   are on the trait. There are `io_uring` (Linux), `readiness` (every Unix: epoll, or the `polling` crate's kqueue),
 //!   `simulated` (a virtual clock and seeded faults) and, to come, `windows`.
+//! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
+//!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
@@ -18,6 +20,7 @@
 
 pub(crate) mod beside;
 pub(crate) mod choose;
+mod drivers;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
@@ -35,6 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use drivers::Drivers;
 pub(crate) use socket::{Gather, Socket, Target};
 
 use crate::{buffer::Buffer, operation::Header};
@@ -99,25 +103,12 @@ pub(crate) trait Driver: Send + Sync {
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant;
 
-    /// How many operations are with the driver.
+    /// How many operations are with the driver. One that [`start`](Driver::start) has put there is counted when it returns.
     fn in_flight(&self) -> usize;
-}
 
-impl crate::schedule::Bed for Box<dyn Driver> {
-    fn wake(&self) {
-        Driver::wake(&**self);
-    }
-
-    fn wants_kicks(&self) -> bool {
-        Driver::wants_kicks(&**self)
-    }
-
-    fn kick(&self) {
-        Driver::kick(&**self);
-    }
-
-    fn now(&self) -> Instant {
-        Driver::now(&**self)
+    /// Buffers that it holds ready for receives that have none.
+    fn ready_buffers(&self) -> usize {
+        0
     }
 }
 

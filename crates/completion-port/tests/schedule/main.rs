@@ -12,6 +12,7 @@
 //! | threads that exit and panic (S54, S106) | [`workers`] |
 //! | promise 8: idle is free, also beside a worker that blocks for ever | [`idle`] |
 //! | promise 7: nothing waits for a worker that burns the processor | [`burning`] |
+//! | several drivers, and fewer threads than those | [`drivers`] |
 //! | a flood does not starve the quiet | [`fairness`] |
 
 #![cfg(target_os = "linux")]
@@ -23,6 +24,7 @@ mod kit;
 
 mod blocked;
 mod burning;
+mod drivers;
 mod fairness;
 mod idle;
 mod late;

@@ -28,17 +28,21 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    pub(super) fn new(ring: &Ring, pool: &Pool) -> io::Result<Self> {
+    pub(super) fn new(ring: &Ring, pool: &Pool, most: usize) -> io::Result<Self> {
         let memory = Region::reserve(usize::from(ENTRIES) * size_of::<BufRingEntry>())?;
         // SAFETY: the memory is page-aligned, zeroed, as long as `ENTRIES` entries, and unmapped only after the ring is closed
         // (the driver's fields are dropped in order, the ring first).
         unsafe {
             ring.submitter().register_buf_ring_with_flags(memory.at(0) as u64, ENTRIES, GROUP, 0)?
         };
-        let mut this =
-            Self { memory, tail: 0, ready: 0, most: pool.reserve().min(usize::from(ENTRIES)) };
+        let mut this = Self { memory, tail: 0, ready: 0, most: most.min(usize::from(ENTRIES)) };
         this.refill(pool);
         Ok(this)
+    }
+
+    /// How many lie there now.
+    pub(super) fn ready(&self) -> usize {
+        self.ready
     }
 
     /// The kernel has taken a buffer out.

@@ -69,11 +69,12 @@ mod step {
 }
 
 impl IoUring {
-    pub(crate) fn new(rung: Rung, pool: Arc<Pool>) -> io::Result<Self> {
+    /// `reserve` buffers of the pool may lie with the kernel.
+    pub(crate) fn new(rung: Rung, pool: Arc<Pool>, reserve: usize) -> io::Result<Self> {
         let ring = Ring::new(rung)?;
         let buffers = match rung {
-            Rung::BufferRing if pool.reserve() > 0 => {
-                Some(Mutex::new(BufferRing::new(&ring, &pool)?))
+            Rung::BufferRing if reserve > 0 => {
+                Some(Mutex::new(BufferRing::new(&ring, &pool, reserve)?))
             }
             _ => None,
         };
@@ -446,6 +447,10 @@ impl Driver for IoUring {
 
     fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn ready_buffers(&self) -> usize {
+        self.buffers().map_or(0, |buffers| buffers.ready())
     }
 }
 

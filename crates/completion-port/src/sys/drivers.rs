@@ -1,0 +1,113 @@
+//! The drivers of one port: one for each place among its running threads, where that pays; and sleeping in some of them at once.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Driver, Event, Socket,
+    beside::{self, Beside},
+};
+use crate::schedule::{Bed, Set};
+
+/// There is at least one. Sockets, the clock and threads that are no workers are with the first.
+pub(crate) struct Drivers(Box<[Box<dyn Driver>]>);
+
+impl Drivers {
+    pub(crate) fn new(drivers: Vec<Box<dyn Driver>>) -> Self {
+        debug_assert!((1..=Set::MOST).contains(&drivers.len()));
+        Self(drivers.into())
+    }
+
+    fn first(&self) -> &dyn Driver {
+        &*self.0[0]
+    }
+
+    pub(crate) fn get(&self, driver: usize) -> &dyn Driver {
+        &*self.0[driver]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes a socket ready to be used through any of them.
+    pub(crate) fn attach(&self, socket: &Socket) -> io::Result<u64> {
+        self.first().attach(socket)
+    }
+
+    pub(crate) fn detach(&self, socket: &Socket, token: u64) {
+        self.first().detach(socket, token);
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.first().now()
+    }
+
+    /// Those that have operations.
+    pub(crate) fn occupied(&self) -> Set {
+        (0..self.len()).filter(|driver| self.is_occupied(*driver)).collect()
+    }
+
+    /// One that holds a buffer ready for who needs one.
+    pub(crate) fn with_buffer(&self) -> Option<usize> {
+        self.0.iter().position(|driver| driver.ready_buffers() > 0)
+    }
+
+    /// [`Driver::wait`] in several at once, cut short when there is something beside; tells whether there is.
+    pub(crate) fn wait(
+        &self,
+        those: Set,
+        beside: &[Beside<'_>],
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
+        if let (Some(only), []) = (those.only(), beside) {
+            self.get(only).wait(timeout, events)?;
+            return Ok(false);
+        }
+        let mut there = false;
+        if timeout != Some(Duration::ZERO) || !beside.is_empty() {
+            let mut all = self.beside(those)?;
+            let own = all.len();
+            all.extend(beside);
+            let told = beside::sleep(&all, timeout)?;
+            there = told[own..].contains(&true);
+        }
+        for driver in those.iter() {
+            self.get(driver).wait(Some(Duration::ZERO), events)?;
+        }
+        Ok(there)
+    }
+
+    /// What who sleeps on something else sleeps on beside that.
+    pub(crate) fn beside(&self, those: Set) -> io::Result<Vec<Beside<'_>>> {
+        those.iter().map(|driver| Beside::driver(self.get(driver))).collect()
+    }
+}
+
+impl Bed for Drivers {
+    fn wake(&self, driver: usize) {
+        self.get(driver).wake();
+    }
+
+    fn is_occupied(&self, driver: usize) -> bool {
+        self.get(driver).in_flight() > 0
+    }
+
+    fn wants_kicks(&self) -> bool {
+        self.first().wants_kicks()
+    }
+
+    fn kick(&self) {
+        // One is enough: it reaches every thread of the process.
+        if let Some(driver) = self.0.iter().find(|driver| driver.in_flight() > 0) {
+            driver.kick();
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.first().now()
+    }
+}
