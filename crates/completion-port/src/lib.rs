@@ -18,7 +18,10 @@ pub use net::TcpSocket;
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
 pub use schedule::{Counters, Release, Waking, blocking};
-pub use sys::choose::{DRIVER_VARIABLE, DriverChoice, DriverKind, Probed, Rung, probe};
+pub use sys::{
+    choose::{DRIVER_VARIABLE, DriverChoice, DriverKind, Probed, Rung, probe},
+    thread_state::Observation,
+};
 
 #[cfg(feature = "simulated")]
 pub use sys::simulated::api as simulated;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, io, num::NonZeroUsize, thread};
 
-use completion_port::CompletionPort;
+use completion_port::{CompletionPort, Observation};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,6 +29,8 @@ struct Findings {
     chosen: Result<(String, String), String>,
     /// Every driver and rung: its name, and why it cannot be had.
     drivers: Vec<(String, Result<(), String>)>,
+    /// By what a worker is seen to be blocked.
+    observation: String,
     /// How many descriptors a process may have.
     descriptors: Option<Limit>,
     /// How much memory it may lock.
@@ -70,6 +72,7 @@ impl Findings {
                     (probed.kind().to_string(), probed.available().map_err(ToString::to_string))
                 })
                 .collect(),
+            observation: Observation::here().to_string(),
             descriptors: limits::descriptors(),
             locked: limits::locked_memory(),
             io_uring_disabled: setting("/proc/sys/kernel/io_uring_disabled"),
@@ -147,6 +150,7 @@ impl Findings {
             before = found.as_ref().err();
             entry("", &format!("{name:<width$}  {told}"));
         }
+        entry("blocked worker", &format!("seen by {}", self.observation));
         if let Some(limit) = self.descriptors {
             entry(
                 "descriptors",
@@ -197,6 +201,7 @@ impl Findings {
             "drivers": self.drivers.iter().map(|(name, found)| {
                 json!({ "name": name, "available": found.is_ok(), "reason": found.as_ref().err() })
             }).collect::<Vec<_>>(),
+            "blocked_worker_seen_by": self.observation,
             "descriptors": limit(self.descriptors),
             "locked_memory_bytes": limit(self.locked),
             "io_uring_disabled": self.io_uring_disabled,
@@ -254,6 +259,7 @@ mod tests {
                 ("io_uring:basic".into(), Err("EPERM".into())),
                 ("readiness".into(), Ok(())),
             ],
+            observation: Observation::Syscall.to_string(),
             descriptors: Some(Limit { now: Some(1024), most: Some(1024) }),
             locked: Some(Limit { now: Some(65536), most: None }),
             io_uring_disabled: Some(2),

@@ -276,7 +276,7 @@ impl Pool {
 
     /// How many buffers the drivers may hold ready, all together: few against the limit, because they count in it.
     pub(crate) fn reserve(&self) -> usize {
-        (self.limit / 8).min(WARM)
+        self.limit / 8
     }
 
     pub(crate) fn snapshot(&self) -> PoolSnapshot {

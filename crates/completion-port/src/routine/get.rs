@@ -68,12 +68,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
         loop {
             let mut wait = Alertably { place: &place, failure: None };
             let taken = get::take(shared, out, max, deadline, &mut wait);
-            if let Some(e) = wait.failure {
-                return Err(GetError::Failed(e));
-            }
-            match taken {
-                Err(GetError::Alerted) if !place.run() => {}
-                taken => return taken.map(|()| out.len() - before),
+            match (taken, wait.failure) {
+                // With a packet; what failed will fail again.
+                (Ok(()), _) => return Ok(out.len() - before),
+                (Err(_), Some(e)) => return Err(GetError::Failed(e)),
+                (Err(GetError::Alerted), None) if !place.run() => {}
+                (Err(e), None) => return Err(e),
             }
         }
     }

@@ -7,8 +7,8 @@
 //! - **nobody**, if nothing is in it. As soon as something is, a waiter is sent, or one who sits elsewhere takes it along.
 //!
 //! The first driver is attended to even when nothing is in it: threads that are no workers start operations there, at any time. In
-//! another one only the worker whose home it is does, so what it finds empty when it leaves stays empty. A worker that loses its home
-//! while it starts an operation finds that out afterwards ([`Scheduler::started`](super::Scheduler::started)).
+//! another one it is the worker whose home it is that does. Whoever starts one in a driver that is not its home, or not any more by
+//! then, asks afterwards whether somebody attends to it ([`Scheduler::started`](super::Scheduler::started)).
 
 use std::time::Instant;
 
@@ -33,9 +33,9 @@ pub(super) struct Seat<P> {
     pub worker: Option<usize>,
     pub arrival: u64,
     pub rest: Rest,
-    /// What it was given while it slept. It counts as running already.
+    /// What it was given. It counts as running already.
     pub reserved: Option<P>,
-    /// It has got another driver, or is to keep watch: to be looked at before it falls asleep.
+    /// It has got another driver, to be looked at before it falls asleep.
     pub alarm: bool,
 }
 
@@ -95,14 +95,14 @@ impl<P> State<P> {
         }
     }
 
-    /// The worker does not come back to its drivers, or not in time.
-    pub(super) fn take_drivers_of(&mut self, worker: Option<usize>) {
-        let Some(worker) = worker else { return };
-        for driver in self.of_worker(worker).iter() {
-            self.take_driver(driver);
-        }
+    /// The worker does not come back to its drivers, or not in time. Tells how many it had.
+    pub(super) fn take_drivers_of(&mut self, worker: Option<usize>) -> usize {
+        let Some(worker) = worker else { return 0 };
+        let had = self.of_worker(worker);
+        had.iter().for_each(|driver| self.take_driver(driver));
         // Before it is asked what is in them; see `Scheduler::started`.
         sync::fence(sync::Ordering::SeqCst);
+        had.iter().count()
     }
 
     /// A worker comes out: it has a home, if there is one left for it.
@@ -173,10 +173,11 @@ impl<P> State<P> {
         }
     }
 
-    /// The newest of those who sleep in drivers and have been given nothing, and when it came.
-    pub(super) fn newest_sleeper(&self) -> Option<(usize, u64)> {
-        let sleepers = self.seats.iter().filter(|(_, seat)| seat.is_free());
-        sleepers.map(|(number, seat)| (number, seat.arrival)).max_by_key(|(_, arrival)| *arrival)
+    /// The newest of those who sit in drivers and have been given nothing, and when it came. Awake, it is about to look, or to sleep: it
+    /// finds what it is given before it does.
+    pub(super) fn newest_seat(&self) -> Option<(usize, u64)> {
+        let seats = self.seats.iter().filter(|(_, seat)| seat.reserved.is_none());
+        seats.map(|(number, seat)| (number, seat.arrival)).max_by_key(|(_, arrival)| *arrival)
     }
 
     /// Whether somebody waits who could be sent to a driver, or take it along.
@@ -215,33 +216,25 @@ impl<P> State<P> {
     /// The newest parked waiter goes to the driver.
     fn send_to(&mut self, driver: usize, wakes: &mut Wakes) -> bool {
         let Some(parked) = self.pop_newest() else { return false };
+        self.counters.took_over += u64::from(matches!(self.drivers[driver], Attendant::Worker(_)));
         let seating = self.sit(parked.worker, Set::one(driver), parked.arrival);
-        self.counters.took_over += 1;
         *sync::lock(&parked.slot) = Slot::Seat(seating);
         wakes.wakers.push(parked.waker.clone());
         true
     }
 
-    /// One who sits in another driver takes this one along, the newest who sleeps, if nobody has it.
+    /// One who sits in another driver takes this one along, the newest who has been given nothing, if nobody has it.
     fn add_to_a_seat(&mut self, driver: usize, wakes: &mut Wakes) {
         let any = || self.seats.iter().map(|(number, _)| number).next();
         if self.drivers[driver] != Attendant::Nobody {
             return;
         }
-        let Some(seat) = self.newest_sleeper().map(|(number, _)| number).or_else(any) else {
+        let Some(seat) = self.newest_seat().map(|(number, _)| number).or_else(any) else {
             return;
         };
         self.drivers[driver] = Attendant::Seat(seat);
         self.seats[seat].drivers = self.seats[seat].drivers.with(driver);
         self.seats[seat].alarm = true;
-        self.counters.took_over += 1;
         self.rouse(seat, wakes);
-    }
-}
-
-impl<P> Seat<P> {
-    /// It sleeps, and has been given nothing.
-    fn is_free(&self) -> bool {
-        self.rest != Rest::Awake && self.reserved.is_none()
     }
 }

@@ -21,7 +21,7 @@ pub struct Counters {
     pub wakes: u64,
     /// Packets that went straight to a waiter (S42).
     pub handed_off: u64,
-    /// Waiters that were sent to the driver because nobody was in it.
+    /// Drivers that were taken from a worker that was out, for waiters to look at: steals.
     pub took_over: u64,
     /// Workers that gave up their place in a wait of this library or in [`blocking`](crate::blocking).
     pub released_by_accounting: u64,

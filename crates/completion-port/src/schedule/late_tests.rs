@@ -39,12 +39,12 @@ impl Bed for Clock {
     }
 }
 
-/// A thread that uses the processor until this is dropped.
-struct Burner(StdArc<AtomicBool>);
+/// A thread that uses the processor, or blocks, until this is dropped.
+struct Busy(StdArc<AtomicBool>);
 
-impl Burner {
+impl Busy {
     /// The thread takes part as a worker, by the number that is returned.
-    fn enrol(scheduler: &StdArc<Scheduler<u32>>) -> (Self, usize) {
+    fn enrol(scheduler: &StdArc<Scheduler<u32>>, pass_time: fn()) -> (Self, usize) {
         let over = StdArc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
         thread::spawn({
@@ -53,7 +53,7 @@ impl Burner {
                 tell.send(scheduler.enrol().0).expect("it listens");
                 drop(scheduler);
                 while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
+                    pass_time();
                 }
             }
         });
@@ -61,7 +61,7 @@ impl Burner {
     }
 }
 
-impl Drop for Burner {
+impl Drop for Busy {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -71,14 +71,14 @@ struct Scene {
     clock: StdArc<Clock>,
     scheduler: StdArc<Scheduler<u32>>,
     parked: Arc<Parked<u32>>,
-    _burner: Burner,
+    _burner: Busy,
 }
 
 /// Limit 2. One burns the processor with packet 0; one sleeps in the second driver; one is parked, the newest.
 fn scene(waking: Waking) -> Scene {
     let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
     let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
-    let (burner, runs) = Burner::enrol(&scheduler);
+    let (burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol().0));
     let runs = Some(runs);
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
@@ -155,7 +155,7 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
     let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
     let scheduler =
         StdArc::new(Scheduler::<u32>::new(clock.clone(), 2, 2, Waking::Late, Release::Observed));
-    let (_burner, runs) = Burner::enrol(&scheduler);
+    let (_burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let (sleeps, _) = scheduler.enrol();
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
     let mut out = Vec::new();
@@ -176,4 +176,65 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
     let Next::Drive(seating) = next else { panic!("there is nothing to take") };
     assert!(seating.drivers.iter().eq([0, 1]));
     assert_eq!(scheduler.counters().took_over, 1);
+}
+
+/// A worker that a look finds blocked, when nobody is free to have its driver: whoever comes next does.
+#[test]
+fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
+    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let scheduler =
+        StdArc::new(Scheduler::<u32>::new(clock.clone(), 2, 2, Waking::Eager, Release::Observed));
+    let (_blocked, runs) = Busy::enrol(&scheduler, || thread::park_timeout(Duration::from_secs(1)));
+    let (sleeps, _) = scheduler.enrol();
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let mut out = Vec::new();
+    scheduler.push(0);
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
+        panic!("the second driver is alone");
+    };
+    assert!(scheduler.fall_asleep(seating).is_some());
+    scheduler.push(1);
+    clock.advance(policy::SOON);
+    // It may be on its way to sleep.
+    let begun = Instant::now();
+    while scheduler.counters().released_by_observation == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is never seen to be blocked");
+        scheduler.look();
+    }
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    assert!(matches!(next, Next::Taken));
+    assert_eq!(out, [0, 1]);
+    let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
+        panic!("there is nothing to take");
+    };
+    assert!(seating.drivers.iter().eq([0, 1]));
+}
+
+/// A look takes a while, and somebody goes out meanwhile: it is watched.
+#[test]
+fn who_goes_out_during_a_look_is_watched() {
+    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let scheduler = Scheduler::<u32>::new(clock.clone(), 1, 2, Waking::Late, Release::Observed);
+    let [first, keeper] = [(); 2].map(|()| Some(scheduler.enrol().0));
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let mut out = Vec::new();
+    scheduler.push(0);
+    assert!(matches!(scheduler.begin(first, 1, &mut out, nobody), Ok(Next::Taken)));
+    let Err(parked) = scheduler.begin(keeper, 1, &mut out, nobody) else {
+        panic!("there is nothing for it");
+    };
+    assert!(scheduler.next_look(&parked).is_some());
+    let Ok(Next::Drive(seating)) = scheduler.begin(first, 1, &mut out, nobody) else {
+        panic!("it has the driver");
+    };
+    for _ in 0..policy::IDLE_LOOKS - 1 {
+        scheduler.look();
+    }
+    let (suspects, progress) = scheduler.state().suspects(clock.now());
+    assert!(suspects.is_empty() && !progress, "nobody is out");
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], 1, &mut out);
+    assert!(matches!(next, Next::Taken));
+    let _ = scheduler.state().judge(&[], progress, clock.now());
+    assert!(scheduler.next_look(&parked).is_some());
 }

@@ -266,7 +266,7 @@ fn two_workers_and_one_place() {
     });
 }
 
-/// A waiter gives up while it is given a packet: it has the packet, or the packet is there for the next.
+/// A waiter gives up while it is given a packet: it has the packet, or the next waiter does, who sits in the driver.
 #[test]
 fn a_wait_that_ends_races_with_a_hand_off() {
     check(|| {
@@ -274,9 +274,8 @@ fn a_wait_that_ends_races_with_a_hand_off() {
         let [seated, parked] = [(); 2].map(|()| port.scheduler.enrol().0);
         let mut out = Vec::new();
         let waker = || super::Sleeper::waker(&ThreadSleeper);
-        // Nobody is awake in the seat: it must not take what is posted.
         let next = port.scheduler.begin(Some(seated), 1, &mut out, waker);
-        assert!(matches!(next, Ok(Next::Drive(_))));
+        let Ok(Next::Drive(seating)) = next else { unreachable!("the driver is alone") };
         let Err(waiter) = port.scheduler.begin(Some(parked), 1, &mut out, waker) else {
             unreachable!("there is nothing, and the seat is taken")
         };
@@ -289,7 +288,13 @@ fn a_wait_that_ends_races_with_a_hand_off() {
         let given = port.scheduler.given(&waiter, 1, &mut out).is_some();
         assert_ne!(gave_up, given);
         // Counted in either case (S52).
-        assert_eq!(port.scheduler.waiting(), (usize::from(gave_up), 0, 1));
+        assert_eq!(port.scheduler.waiting(), (0, 0, 1 + usize::from(gave_up)));
+        if gave_up {
+            assert!(port.scheduler.fall_asleep(seating).is_none());
+            let next = port.scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+            assert!(matches!(next, Next::Taken));
+        }
+        assert_eq!(out, [1]);
     });
 }
 

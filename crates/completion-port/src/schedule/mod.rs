@@ -60,7 +60,7 @@ pub use self::{
     worker::blocking,
 };
 pub(crate) use crate::sys::punctual::Punctual;
-use crate::sys::thread_state::Observer;
+use crate::sys::thread_state::{Observation, Observer};
 
 /// After this many packets in a row from the queue, a worker looks at its drivers: posts alone must not starve I/O.
 const LOOK_AFTER: u32 = 64;
@@ -77,6 +77,10 @@ pub(crate) trait Bed: Send + Sync {
     fn kick(&self);
     /// The clock by which packets wait and looks are taken.
     fn now(&self) -> Instant;
+    /// Whether that is the clock by which threads sleep.
+    fn is_timely(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) struct Scheduler<P> {
@@ -106,6 +110,8 @@ impl<P> Scheduler<P> {
         waking: Waking,
         release: Release,
     ) -> Self {
+        // Found out now, while there are descriptors for it.
+        let _ = Observation::here();
         Self {
             number: worker::number(),
             workplace: OnceLock::new(),
@@ -148,6 +154,7 @@ impl<P> Scheduler<P> {
             counted: false,
             turns: 0,
             out: None,
+            stuck: false,
             since_look: 0,
         };
         (self.state().workers.insert(worker), desk)
@@ -313,7 +320,8 @@ impl<P> Scheduler<P> {
         Seating { seat, drivers }: Seating,
     ) -> Option<Option<Instant>> {
         let mut state = self.state();
-        let to_take = !state.ready.is_empty() && state.may_run();
+        let to_take =
+            state.seats[seat].reserved.is_some() || !state.ready.is_empty() && state.may_run();
         let changed = std::mem::take(&mut state.seats[seat].alarm)
             | (drivers.contains(0) && std::mem::take(&mut state.alarm));
         if changed || state.closed || to_take {
@@ -358,7 +366,7 @@ impl<P> Scheduler<P> {
         // They were looked at just now.
         *state.since_look(me) = 0;
         let next = if let Some(packet) = state.seats[seat].reserved.take() {
-            // It was given that while it slept, and was counted then.
+            // It was given that before, and was counted then.
             out.push(packet);
             state.come_out(me, now);
             state.take_more(me, max - 1, out, now);
@@ -558,7 +566,11 @@ impl<P> Scheduler<P> {
     /// A worker runs again (S51).
     pub(crate) fn unblock(&self, worker: usize) {
         let now = self.bed.now();
-        self.state().count(Some(worker), now);
+        let mut state = self.state();
+        state.count(Some(worker), now);
+        let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
     }
 
     /// A worker leaves for another port, or for good (S53, S54).

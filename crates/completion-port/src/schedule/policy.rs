@@ -35,7 +35,7 @@ pub enum Waking {
 #[non_exhaustive]
 pub enum Release {
     /// In the waits of this library and in [`blocking`](crate::blocking), at once; anywhere else within a bounded time, when it is
-    /// seen to be blocked. A worker that wakes is not called back, so there may be as many more running as were released so.
+    /// seen to be blocked ([`Observation`](crate::Observation) says by what). A worker that wakes is not called back, so there may be as many more running as were released so.
     #[default]
     Observed,
     /// Only in the waits of this library and in [`blocking`](crate::blocking): never more than the limit run.

@@ -49,7 +49,7 @@ pub(super) struct State<P> {
     pub watch: Option<Watch<P>>,
     /// Since when some worker that is out burns the processor, as the last look saw it.
     pub burning_since: Option<Instant>,
-    /// Watch may be kept: there is a clock.
+    /// Watch may be kept: there is a clock by which threads sleep.
     pub watchful: bool,
     /// What the operations of a worker bring may lie with it while it runs ([`Bed::kick`](super::Bed::kick)).
     pub kickable: bool,
@@ -82,6 +82,8 @@ pub(super) struct Worker {
     pub turns: u64,
     /// Since when it is out. Not yet, while it is on its way with a packet that it was handed.
     pub out: Option<Instant>,
+    /// A look has found it blocked, and it keeps its place: until it comes back, looks are of no use.
+    pub stuck: bool,
     /// Packets that it has taken from the queue since it last looked at its drivers.
     pub since_look: u32,
 }
@@ -120,6 +122,7 @@ impl<P> State<P> {
         release: Release,
     ) -> Self {
         let kickable = bed.wants_kicks();
+        let watchful = bed.is_timely() && cfg!(not(completion_port_loom));
         Self {
             bed,
             ready: VecDeque::new(),
@@ -139,7 +142,7 @@ impl<P> State<P> {
             closer: None,
             watch: None,
             burning_since: None,
-            watchful: cfg!(not(completion_port_loom)),
+            watchful,
             kickable,
             wary: None,
             counters: Counters::default(),
@@ -157,6 +160,7 @@ impl<P> State<P> {
         };
         worker.turns += 1;
         worker.out = None;
+        worker.stuck = false;
         let counted = std::mem::replace(&mut worker.counted, false);
         self.active -= usize::from(counted);
         counted
@@ -279,7 +283,7 @@ impl<P> State<P> {
             }
             // The newest waiter gets it, be it parked or in a driver.
             let parked = self.parked.last().map(|parked| parked.arrival);
-            match self.newest_sleeper() {
+            match self.newest_seat() {
                 Some((seat, arrival)) if parked.is_none_or(|parked| parked < arrival) => {
                     self.set_aside(seat, &mut wakes, now);
                 }
@@ -332,12 +336,11 @@ impl<P> State<P> {
         true
     }
 
-    /// The oldest packet is set aside for one that sleeps in a driver.
+    /// The oldest packet is set aside for one who sits in a driver.
     fn set_aside(&mut self, seat: usize, wakes: &mut Wakes, now: Instant) {
         let packet = self.pop_oldest(now);
-        let sleeper = &mut self.seats[seat];
-        sleeper.reserved = packet;
-        let worker = sleeper.worker;
+        self.seats[seat].reserved = packet;
+        let worker = self.seats[seat].worker;
         self.hand(worker);
         self.rouse(seat, wakes);
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::sys::thread_state::{Observer, Seen};
 
 /// A worker that has not come back since the last look.
-struct Suspect {
+pub(super) struct Suspect {
     worker: usize,
     turns: u64,
     observer: StdArc<Observer>,
@@ -48,7 +48,7 @@ impl<P> Scheduler<P> {
 }
 
 impl<P> State<P> {
-    fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
+    pub(super) fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
         for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.counted) {
@@ -64,34 +64,48 @@ impl<P> State<P> {
     }
 
     /// What was seen, and what follows. Tells also whether some worker burns the processor.
-    fn judge(&mut self, seen: &[(Seen, Suspect)], progress: bool, now: Instant) -> (Wakes, bool) {
-        let (mut burning, mut released, mut stuck) = (false, false, false);
+    pub(super) fn judge(
+        &mut self,
+        seen: &[(Seen, Suspect)],
+        progress: bool,
+        now: Instant,
+    ) -> (Wakes, bool) {
+        let (mut burning, mut stuck) = (false, false);
+        let released_before = self.counters.released_by_observation;
+        // While they were looked at, others have gone out, or they themselves again.
+        let is_seen = |number: usize, worker: &Worker| {
+            seen.iter().any(|(_, seen)| (seen.worker, seen.turns) == (number, worker.turns))
+        };
+        let is_new =
+            |(number, worker): (usize, &Worker)| worker.counted && !is_seen(number, worker);
+        let progress = progress || self.workers.iter().any(is_new);
         for (seen, Suspect { worker: number, turns, .. }) in seen {
             let still_out = |worker: &&mut Worker| worker.counted && worker.turns == *turns;
             let Some(worker) = self.workers.get_mut(*number).filter(still_out) else { continue };
             if *seen == Seen::Blocked && self.release != Release::Observed {
                 // It keeps its place, and more looks would change nothing.
+                worker.stuck = true;
                 stuck = true;
             } else if *seen == Seen::Blocked {
                 worker.counted = false;
                 self.active -= 1;
                 self.counters.released_by_observation += 1;
                 self.wary = now.checked_add(policy::WARY);
-                released = true;
             } else {
                 burning = true;
             }
-            // Whether it keeps its place or not: what its drivers bring is not to wait for it.
-            if !self.closed && self.is_somebody_free() {
-                self.take_drivers_of(Some(*number));
+            // What its drivers bring is not to wait for it. One that is not looked at again loses them in any case.
+            if *seen == Seen::Blocked || self.is_somebody_free() {
+                self.counters.took_over += self.take_drivers_of(Some(*number)) as u64;
             }
         }
         let behind = !progress && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
         let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
+        let released = self.counters.released_by_observation > released_before;
         let hurry =
-            released || self.is_eager(now) || self.burning_since.is_some_and(|since| !long(since));
+            released || !self.burning_since.is_some_and(long) && (burning || self.is_eager(now));
         // A packet that may run waits for nobody but whoever looks.
         let waits = !self.ready.is_empty() && self.may_run();
         let needed = burning || waits || progress && self.is_watch_needed();
@@ -109,7 +123,9 @@ impl<P> State<P> {
 
     /// Whether somebody is out who may have to be helped: in whose absence a driver is alone, or packets wait.
     fn is_watch_needed(&self) -> bool {
+        let is_out = |worker: &Worker| worker.counted && !worker.stuck;
         self.active > 0
+            && self.workers.iter().any(|(_, worker)| is_out(worker))
             && (!self.left_to_workers().is_empty() || !self.ready.is_empty() || self.kickable)
     }
 
@@ -122,7 +138,7 @@ impl<P> State<P> {
             wakes.wakers.push(oldest.waker.clone());
             Watcher::Parked(oldest.clone())
         } else if let Some(seat) = self.oldest_seat() {
-            // It sleeps without an end, perhaps.
+            // It sleeps without an end, perhaps; awake, it asks before it falls asleep.
             self.rouse(seat, wakes);
             Watcher::Seat(seat)
         } else {

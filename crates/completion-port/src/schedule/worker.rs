@@ -112,12 +112,16 @@ pub(super) fn join(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
-    /// The worker is back, also if `wait` panics.
-    struct Back(Option<(StdArc<dyn Workplace>, usize)>);
+    /// The worker is back, also if `wait` panics; unless it has become one of another port meanwhile.
+    struct Back(Option<(StdArc<dyn Workplace>, usize, Arc<Desk>)>);
 
     impl Drop for Back {
         fn drop(&mut self) {
-            if let Some((workplace, worker)) = &self.0 {
+            let Some((workplace, worker, desk)) = &self.0 else { return };
+            let is_still = |member: &RefCell<Option<Member>>| {
+                member.borrow().as_ref().is_some_and(|member| Arc::ptr_eq(&member.desk, desk))
+            };
+            if MEMBER.try_with(is_still).unwrap_or(false) {
                 workplace.unblock(*worker);
             }
         }
@@ -126,9 +130,9 @@ pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     let member = |member: &RefCell<Option<Member>>| {
         let member = member.borrow();
         let member = member.as_ref()?;
-        Some((member.workplace.upgrade()?, member.worker))
+        Some((member.workplace.upgrade()?, member.worker, member.desk.clone()))
     };
     let member = MEMBER.try_with(member).ok().flatten();
-    let _back = Back(member.filter(|(workplace, worker)| workplace.block(*worker)));
+    let _back = Back(member.filter(|(workplace, worker, _)| workplace.block(*worker)));
     wait()
 }

@@ -76,7 +76,12 @@ impl Drivers {
             there = told[own..].contains(&true);
         }
         for driver in those.iter() {
-            self.get(driver).wait(Some(Duration::ZERO), events)?;
+            // What the others have brought must not be lost with it; it fails again, alone.
+            if let Err(e) = self.get(driver).wait(Some(Duration::ZERO), events)
+                && events.is_empty()
+            {
+                return Err(e);
+            }
         }
         Ok(there)
     }
@@ -88,6 +93,10 @@ impl Drivers {
 }
 
 impl Bed for Drivers {
+    fn is_timely(&self) -> bool {
+        self.first().is_timely()
+    }
+
     fn wake(&self, driver: usize) {
         self.get(driver).wake();
     }

@@ -103,6 +103,11 @@ pub(crate) trait Driver: Send + Sync {
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant;
 
+    /// Whether that is the clock by which threads sleep.
+    fn is_timely(&self) -> bool {
+        true
+    }
+
     /// How many operations are with the driver. One that [`start`](Driver::start) has put there is counted when it returns.
     fn in_flight(&self) -> usize;
 

@@ -1,4 +1,4 @@
-//! Whether another thread of this process is blocked, by the cheapest means that the machine allows.
+//! Whether another thread of this process is blocked, by the cheapest means that the machine allows; which that is, is found out once.
 //!
 //! Linux: `/proc/self/task/T/syscall` (proc(5)) says `running` of a thread that runs or could, and anything else of one that is
 //! blocked, in a system call (its number) or outside one, in a page fault say (-1). Where that file is refused, `stat` has a letter.
@@ -7,9 +7,54 @@
 //! Where neither can be had (no `/proc`, no descriptor left), the thread's own clock tells: if it has not moved since the last look,
 //! the thread was not on a processor. It may have been pre-empted, so this sees blocked threads where there are none, now and then.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 #[cfg(target_os = "linux")]
 use std::{fs::File, io::Read};
+
+/// By what a port sees that a worker is blocked somewhere else than in its own waits, on this machine
+/// ([`Release::Observed`](crate::Release::Observed)).
+///
+/// ```
+/// println!("{}", completion_port::Observation::here()); // /proc/self/task/*/syscall
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Observation {
+    /// `/proc/self/task/T/syscall`, the best: exact, page faults included.
+    Syscall,
+    /// `/proc/self/task/T/stat`: the same, at twice the cost.
+    Stat,
+    /// The thread's processor time: one that was pre-empted may be taken for one that is blocked.
+    Clock,
+    /// By nothing: only the library's own waits and [`blocking`](crate::blocking) count.
+    Nothing,
+}
+
+impl Observation {
+    /// What this machine allows. Asked once, and the same from then on.
+    #[must_use]
+    pub fn here() -> Self {
+        static HERE: OnceLock<Observation> = OnceLock::new();
+        *HERE.get_or_init(|| Observer::of_this_thread().best())
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Observation::Syscall => "/proc/self/task/*/syscall",
+            Observation::Stat => "/proc/self/task/*/stat",
+            Observation::Clock => "the processor time of threads",
+            Observation::Nothing => "nothing",
+        })
+    }
+}
 
 /// What was seen of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,26 +88,40 @@ impl Observer {
     }
 
     pub(crate) fn look(&self) -> Seen {
+        let seen = match Observation::here() {
+            #[cfg(target_os = "linux")]
+            Observation::Syscall => self.read("syscall", judge_syscall),
+            #[cfg(target_os = "linux")]
+            Observation::Stat => self.read("stat", judge_stat),
+            _ => Seen::Unknown,
+        };
+        // No descriptor may be left just now.
+        if seen == Seen::Unknown { self.ask_clock() } else { seen }
+    }
+
+    /// The best that tells something of this thread.
+    fn best(&self) -> Observation {
         #[cfg(target_os = "linux")]
-        match self.read() {
-            Seen::Unknown => {}
-            seen => return seen,
+        for (read, means) in [
+            (self.read("syscall", judge_syscall), Observation::Syscall),
+            (self.read("stat", judge_stat), Observation::Stat),
+        ] {
+            if read == Seen::Running {
+                return means;
+            }
         }
-        self.ask_clock()
+        match self.clock.and_then(time_of) {
+            Some(_) => Observation::Clock,
+            None => Observation::Nothing,
+        }
     }
 
     #[cfg(target_os = "linux")]
-    fn read(&self) -> Seen {
-        let read = |name: &str, judge: fn(&[u8]) -> Seen| {
-            let mut text = [0; 128];
-            let length = File::open(format!("/proc/self/task/{}/{name}", self.thread))
-                .and_then(|mut file| file.read(&mut text));
-            length.map_or(Seen::Unknown, |length| judge(&text[..length]))
-        };
-        match read("syscall", judge_syscall) {
-            Seen::Unknown => read("stat", judge_stat),
-            seen => seen,
-        }
+    fn read(&self, name: &str, judge: fn(&[u8]) -> Seen) -> Seen {
+        let mut text = [0; 128];
+        let length = File::open(format!("/proc/self/task/{}/{name}", self.thread))
+            .and_then(|mut file| file.read(&mut text));
+        length.map_or(Seen::Unknown, |length| judge(&text[..length]))
     }
 
     fn ask_clock(&self) -> Seen {
@@ -167,6 +226,14 @@ mod tests {
     fn by_its_clock_too() {
         is_seen(Seen::Blocked, Observer::ask_clock, sleep);
         is_seen(Seen::Running, Observer::ask_clock, burn);
+    }
+
+    #[test]
+    fn this_machine_has_a_means() {
+        let here = Observer::of_this_thread().best();
+        assert_eq!(Observation::here(), here);
+        #[cfg(target_os = "linux")]
+        assert_ne!(here, Observation::Nothing);
     }
 
     #[cfg(target_os = "linux")]

@@ -39,6 +39,7 @@ crate::on_each_driver!(
     exact_does_not_observe,
     blocking_in_blocking_and_a_panic_in_it,
     blocking_without_a_port_just_runs,
+    blocking_in_another_port_counts_nobody_when_it_is_over,
 );
 
 /// Which of the two ways makes the port know that a worker blocks.
@@ -515,4 +516,30 @@ mod held_page {
         let result = unsafe { libc::ioctl(watcher.as_raw_fd(), what as _, words.as_mut_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// S53: in there it has become a worker of the other port, and its number here is somebody else's by now.
+fn blocking_in_another_port_counts_nobody_when_it_is_over(driver: DriverKind) {
+    let (here, there) = (exact(driver, 1), exact(driver, 1));
+    thread::scope(|s| {
+        let (_close, _close_too) = (here.close_on_drop(), there.close_on_drop());
+        let [moves, waits] = [(); 2].map(|()| Puppet::new(s));
+        post(&here, [1]);
+        assert_eq!(moves.get(&here).end(), 1);
+        let (tell, told) = mpsc::channel();
+        let port = &there;
+        let away = moves.begin(move || {
+            blocking(|| {
+                crate::kit::times_out(port);
+                told.recv().expect("it is told");
+            });
+        });
+        until("it is there", || queued_and_running(&there).1 == 1);
+        let waits = waits.wait(&here, 0);
+        tell.send(()).expect("it listens");
+        away.end();
+        assert_eq!((queued_and_running(&here), queued_and_running(&there)), ((0, 0), (0, 1)));
+        post(&here, [2]);
+        assert_eq!(waits.end(), 2);
+    });
 }

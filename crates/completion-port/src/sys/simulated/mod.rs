@@ -248,6 +248,10 @@ impl Driver for Simulated {
         None
     }
 
+    fn is_timely(&self) -> bool {
+        false
+    }
+
     fn now(&self) -> Instant {
         self.world.now()
     }
