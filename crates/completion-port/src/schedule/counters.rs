@@ -39,6 +39,13 @@ pub struct Counters {
     pub most_running: usize,
 }
 
+impl Counters {
+    /// A packet was taken that had waited so long.
+    pub(super) fn note_wait(&mut self, waited: Duration) {
+        self.longest_wait = self.longest_wait.max(waited);
+    }
+}
+
 impl fmt::Display for Counters {
     /// `key=value` words on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

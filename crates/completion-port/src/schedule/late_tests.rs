@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bed, Next, Release, Scheduler, Waker, Waking, policy, state::Parked, sync::Arc};
+use super::{
+    Bed, Next, Release, Scheduler, Seating, Waker, Waking, policy, state::Parked, sync::Arc,
+};
 
 /// Nobody sleeps on it; its clock moves when it is told to.
 struct Clock(Mutex<Instant>);
@@ -149,13 +151,20 @@ fn woken_eagerly_it_does_not_wait() {
     assert_eq!(out, [1]);
 }
 
-/// A second driver is not left to a worker that burns the processor: whoever sleeps in another takes it along.
-#[test]
-fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
+/// Limit 2, and two drivers. One is out with packet 0, which is in the list that comes with this, and passes its time; the other sits in
+/// the second driver.
+struct Pair {
+    clock: StdArc<Clock>,
+    scheduler: StdArc<Scheduler<u32>>,
+    sleeps: usize,
+    seating: Seating,
+    _runs: Busy,
+}
+
+fn pair(waking: Waking, pass_time: fn()) -> (Pair, Vec<u32>) {
     let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
-    let scheduler =
-        StdArc::new(Scheduler::<u32>::new(clock.clone(), 2, 2, Waking::Late, Release::Observed));
-    let (_burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
+    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
+    let (_runs, runs) = Busy::enrol(&scheduler, pass_time);
     let (sleeps, _) = scheduler.enrol();
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
     let mut out = Vec::new();
@@ -164,6 +173,14 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
     let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
         panic!("the second driver is alone");
     };
+    (Pair { clock, scheduler, sleeps, seating, _runs }, out)
+}
+
+/// A second driver is not left to a worker that burns the processor: whoever sleeps in another takes it along.
+#[test]
+fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
+    let (Pair { clock, scheduler, sleeps: _, seating, _runs }, mut out) =
+        pair(Waking::Late, std::hint::spin_loop);
     assert!(seating.drivers.iter().eq([1]));
     assert!(scheduler.fall_asleep(seating).is_some());
     clock.advance(policy::SOON - Duration::from_nanos(1));
@@ -181,18 +198,9 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
 /// A worker that a look finds blocked, when nobody is free to have its driver: whoever comes next does.
 #[test]
 fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
-    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
-    let scheduler =
-        StdArc::new(Scheduler::<u32>::new(clock.clone(), 2, 2, Waking::Eager, Release::Observed));
-    let (_blocked, runs) = Busy::enrol(&scheduler, || thread::park_timeout(Duration::from_secs(1)));
-    let (sleeps, _) = scheduler.enrol();
+    let (Pair { clock, scheduler, sleeps, seating, _runs }, mut out) =
+        pair(Waking::Eager, || thread::park_timeout(Duration::from_secs(1)));
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
-    let mut out = Vec::new();
-    scheduler.push(0);
-    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
-    let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
-        panic!("the second driver is alone");
-    };
     assert!(scheduler.fall_asleep(seating).is_some());
     scheduler.push(1);
     clock.advance(policy::SOON);

@@ -217,8 +217,7 @@ impl<P> State<P> {
         now: Instant,
     ) {
         if let Some((_, since)) = self.ready.front() {
-            let waited = now.saturating_duration_since(*since);
-            self.counters.longest_wait = self.counters.longest_wait.max(waited);
+            self.counters.note_wait(now.saturating_duration_since(*since));
         }
         let count = self.ready.len().min(max);
         out.extend(self.ready.drain(..count).map(|(packet, _)| packet));
@@ -316,8 +315,7 @@ impl<P> State<P> {
     /// The oldest packet, to be handed off.
     fn pop_oldest(&mut self, now: Instant) -> Option<P> {
         let (packet, since) = self.ready.pop_front()?;
-        let waited = now.saturating_duration_since(since);
-        self.counters.longest_wait = self.counters.longest_wait.max(waited);
+        self.counters.note_wait(now.saturating_duration_since(since));
         self.counters.handed_off += 1;
         Some(packet)
     }

@@ -20,7 +20,8 @@ use completion_port::{
 
 use crate::{
     kit::{
-        Inside, Port, Puppet, a_moment, burn_until, exact, open, post, queued_and_running, waiting,
+        Inside, Port, Puppet, SetOnDrop, a_moment, burn_until, exact, open, post,
+        queued_and_running, waiting,
     },
     util::{PATIENCE, connection, for_good, until},
 };
@@ -203,14 +204,6 @@ impl WakeOnDrop {
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         self.now();
-    }
-}
-
-struct SetOnDrop<'a, const N: usize>([&'a AtomicBool; N]);
-
-impl<const N: usize> Drop for SetOnDrop<'_, N> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|flag| flag.store(true, Ordering::Release));
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use completion_port::{Buffer, CompletionPort, DriverKind, Release, Waking};
 
 use crate::{
-    kit::{echo, open},
+    kit::{SetOnDrop, echo, open},
     util::{pair, pattern, proc::scaled, until},
 };
 
@@ -34,7 +34,7 @@ fn a_flood_does_not_starve_the_quiet(driver: DriverKind) {
         let (over, flooded) = (&over, &flooded);
         thread::scope(|s| {
             let _close = port.close_on_drop();
-            let _over = SetOnDrop(over);
+            let _over = SetOnDrop([over]);
             for _ in 0..WORKERS {
                 s.spawn(|| {
                     while let Ok(done) = port.get() {
@@ -93,7 +93,7 @@ fn posts_do_not_starve_connections(driver: DriverKind) {
         let over = AtomicBool::new(false);
         thread::scope(|s| {
             let _close = port.close_on_drop();
-            let _over = SetOnDrop(&over);
+            let _over = SetOnDrop([&over]);
             for _ in 0..WORKERS {
                 s.spawn(|| {
                     while let Ok(done) = port.get() {
@@ -117,13 +117,5 @@ fn posts_do_not_starve_connections(driver: DriverKind) {
             over.store(true, Ordering::Relaxed);
             until("the posts come to an end", || port.snapshot().packets == 0);
         });
-    }
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
     }
 }

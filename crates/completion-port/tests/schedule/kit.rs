@@ -187,6 +187,15 @@ pub fn burn_until(flag: &AtomicBool) {
     }
 }
 
+/// Sets flags when a test ends, so that a failure leaves nobody burning.
+pub struct SetOnDrop<'a, const N: usize>(pub [&'a AtomicBool; N]);
+
+impl<const N: usize> Drop for SetOnDrop<'_, N> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|flag| flag.store(true, Ordering::Release));
+    }
+}
+
 /// Uses the processor for a moment.
 pub fn burn(times: usize) {
     for _ in 0..times {

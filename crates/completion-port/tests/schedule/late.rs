@@ -13,7 +13,7 @@ use std::{
 use completion_port::{DriverKind, Release, Waking, blocking};
 
 use crate::{
-    kit::{CLOSED, Port, Puppet, burn_until, open, post, queued_and_running, waiting},
+    kit::{CLOSED, Port, Puppet, SetOnDrop, burn_until, open, post, queued_and_running, waiting},
     util::until,
 };
 
@@ -65,7 +65,7 @@ fn one_that_does_not_come_back_is_helped(driver: DriverKind) {
     let over = AtomicBool::new(false);
     thread::scope(|s| {
         let _close = port.close_on_drop();
-        let _over = SetOnDrop(&over);
+        let _over = SetOnDrop([&over]);
         let [other, first] = [(); 2].map(|()| Puppet::new(s));
         let over = &over;
         for round in 0..20 {
@@ -137,12 +137,4 @@ fn the_first_packet_finds_a_worker_at_once(driver: DriverKind) {
             older.end();
         }
     });
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
