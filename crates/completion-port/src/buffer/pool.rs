@@ -8,7 +8,7 @@ use std::{
     fmt, io, slice,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -106,6 +106,8 @@ pub(crate) struct Pool {
     limit: usize,
     guard: bool,
     free: Mutex<Free>,
+    /// Of those that are out, how many the drivers hold ready for the kernel. More are taken behind the lock only.
+    ready: AtomicUsize,
     /// A receive waits for a buffer: whoever gives one back calls `returned`.
     starving: AtomicBool,
     waited: AtomicU64,
@@ -119,8 +121,7 @@ struct Free {
     cold: Vec<u16>,
     /// From here on never used.
     untouched: usize,
-    /// Of those that are out, how many the driver holds ready for the kernel.
-    ready: usize,
+    /// The most that were lent, at the moments when one came back.
     peak: usize,
 }
 
@@ -159,13 +160,8 @@ impl Pool {
             size,
             limit: options.limit,
             guard: options.guard,
-            free: Mutex::new(Free {
-                warm: Vec::new(),
-                cold: Vec::new(),
-                untouched: 0,
-                ready: 0,
-                peak: 0,
-            }),
+            free: Mutex::new(Free { warm: Vec::new(), cold: Vec::new(), untouched: 0, peak: 0 }),
+            ready: AtomicUsize::new(0),
             starving: AtomicBool::new(false),
             waited: AtomicU64::new(0),
             returned: OnceLock::new(),
@@ -179,6 +175,11 @@ impl Pool {
 
     fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many are in use, and not only held ready.
+    fn lent(&self, free: &Free) -> usize {
+        free.out() - self.ready.load(Ordering::Relaxed)
     }
 
     pub(crate) fn buffer_size(&self) -> usize {
@@ -199,8 +200,9 @@ impl Pool {
             }
             None => return None,
         };
-        free.ready += usize::from(for_driver);
-        free.peak = free.peak.max(free.out() - free.ready);
+        if for_driver {
+            self.ready.fetch_add(1, Ordering::Relaxed);
+        }
         drop(free);
         if self.guard {
             self.region.unprotect(usize::from(slot) * self.size, self.size);
@@ -214,6 +216,7 @@ impl Pool {
             self.region.protect(offset, self.size);
         }
         let mut free = self.free();
+        free.peak = free.peak.max(self.lent(&free));
         if free.warm.len() < WARM {
             free.warm.push(slot);
         } else {
@@ -247,10 +250,7 @@ impl Pool {
     ///
     /// `slot` came from `take_ready`, is passed here once, and its first `len` bytes are written.
     pub(crate) unsafe fn filled_ready(self: &Arc<Self>, slot: u16, len: usize) -> Buffer {
-        let mut free = self.free();
-        free.ready -= 1;
-        free.peak = free.peak.max(free.out() - free.ready);
-        drop(free);
+        self.ready.fetch_sub(1, Ordering::Relaxed);
         Buffer::lent(Lent { pool: self.clone(), slot, len: len as u32 })
     }
 
@@ -266,7 +266,7 @@ impl Pool {
     /// How many receives that have waited would now find a buffer, here or with the driver.
     pub(crate) fn available(&self) -> usize {
         let free = self.free();
-        self.limit - free.out() + free.ready
+        self.limit - self.lent(&free)
     }
 
     /// Whether there is one here, not with a driver.
@@ -282,11 +282,11 @@ impl Pool {
     pub(crate) fn snapshot(&self) -> PoolSnapshot {
         let free = self.free();
         PoolSnapshot {
-            lent: free.out() - free.ready,
-            ready: free.ready,
+            lent: self.lent(&free),
+            ready: self.ready.load(Ordering::Relaxed),
             limit: self.limit,
             buffer_size: self.size,
-            peak: free.peak,
+            peak: free.peak.max(self.lent(&free)),
             waited: self.waited.load(Ordering::Relaxed),
         }
     }

@@ -26,9 +26,8 @@ pub(super) type Sink<'a, K, T> = &'a mut dyn FnMut(Completion<K, T>);
 /// A sink for a thread that does not sit in a driver.
 pub(super) fn deliver<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
-) -> impl FnMut(Completion<K, T>) + use<K, T> {
-    let port = inner.port.clone();
-    move |packet| port.scheduler.push(packet)
+) -> impl FnMut(Completion<K, T>) {
+    |packet| inner.port.scheduler.push(packet)
 }
 
 /// Something of the user's that is only to be dropped.
@@ -90,7 +89,7 @@ impl After {
                 unsafe { op.as_ref() }.resting()
             });
             if let Some(op) = resting {
-                let event = Event::last(op, Ok(Output::Lent(Buffer::new())));
+                let event = Event::last(op, Ok(Output::Bytes(0)));
                 let after = pump(inner, direction, Some(event), sink);
                 panic = panic.or(after.act_into(inner, sink));
             }
@@ -209,9 +208,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     if header.was_revived() {
         inner.port.revived_one();
     }
-    if matches!(&result, Ok(Output::Lent(buffer)) if buffer.is_empty())
-        || (kind == OpKind::Recv && matches!(result, Ok(Output::Bytes(0))))
-    {
+    if matches!(result, Ok(Output::Bytes(0))) && kind.receives() {
         inner.look_for_reset();
     }
     let result = match result {
@@ -252,9 +249,9 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         }
         Err(e) => Err(e),
     };
-    let (result, buffer, accepted) = match result {
-        Ok(Outcome { moved, buffer, accepted }) => (Ok(moved), buffer, accepted),
-        Err(e) => (Err(e), None, None),
+    let (result, accepted) = match result {
+        Ok(Outcome { moved, accepted }) => (Ok(moved), accepted),
+        Err(e) => (Err(e), None),
     };
     if kind == OpKind::Connect
         && header.cancelled()
@@ -272,7 +269,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         after.ended = true;
     }
     // SAFETY: it is over and named nowhere any more: ours to take apart.
-    let (packet, maker) = unsafe { take_apart::<K, T>(op, result, buffer, accepted) };
+    let (packet, maker) = unsafe { take_apart::<K, T>(op, result, accepted) };
     after.garbage.extend(maker);
     if let Some(packet) = packet {
         sink(packet);
@@ -283,7 +280,6 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
 /// What a finished operation has to show.
 struct Outcome {
     moved: usize,
-    buffer: Option<Buffer>,
     accepted: Option<Socket>,
 }
 
@@ -297,7 +293,7 @@ unsafe fn progress(
     direction: &Direction,
     output: Output,
 ) -> Result<io::Result<Outcome>, Verdict> {
-    let outcome = |moved| Outcome { moved, buffer: None, accepted: None };
+    let outcome = |moved| Outcome { moved, accepted: None };
     // SAFETY: owned by the caller.
     let work = unsafe { header.work() };
     Ok(match (header.kind, output) {
@@ -320,10 +316,11 @@ unsafe fn progress(
                 return Err(Verdict::Again);
             }
         }
-        (OpKind::End, Output::Lent(buffer)) => {
-            work.done += buffer.len();
+        (OpKind::End, Output::Bytes(discarded)) => {
+            work.done += discarded;
             work.ticket = 0;
-            if !buffer.is_empty() {
+            work.buffer = Buffer::new();
+            if discarded > 0 {
                 if header.cancelled() {
                     return Ok(Err(error::cancelled()));
                 }
@@ -339,13 +336,11 @@ unsafe fn progress(
             Ok(outcome(work.done))
         }
         // The end of the stream needs no buffer: it goes back at once.
-        (_, Output::Lent(buffer)) if buffer.is_empty() => Ok(outcome(0)),
-        (_, Output::Lent(buffer)) => {
-            Ok(Outcome { moved: buffer.len(), buffer: Some(buffer), accepted: None })
+        (OpKind::RecvLent, Output::Bytes(0)) => {
+            work.buffer = Buffer::new();
+            Ok(outcome(0))
         }
-        (_, Output::Accepted(socket)) => {
-            Ok(Outcome { moved: 0, buffer: None, accepted: Some(socket) })
-        }
+        (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, accepted: Some(socket) }),
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
     })
@@ -394,14 +389,13 @@ fn as_told<K, T>(
 unsafe fn take_apart<K, T>(
     op: NonNull<Header>,
     result: io::Result<usize>,
-    buffer: Option<Buffer>,
     accepted: Option<Socket>,
 ) -> (Option<Completion<K, T>>, Option<Garbage>) {
     // SAFETY: made by `Box::leak` in `Handle::start`, of these K and T, and the caller's alone.
     let op = unsafe { Box::from_raw(op.cast::<Operation<K, T>>().as_ptr()) };
-    let Operation { header, handle, context } = *op;
-    let (kind, sequence) = (header.kind, header.sequence);
-    let work = header.work.into_inner();
+    // Part by part: the whole is large.
+    let (kind, sequence, work) = (op.header.kind, op.header.sequence, op.header.work.into_inner());
+    let (handle, context) = (op.handle, op.context);
     let buffers = match work.detail {
         Detail::Gather(gather) => gather.into_buffers(),
         _ => Vec::new(),
@@ -410,12 +404,11 @@ unsafe fn take_apart<K, T>(
         Context::One(context) => (Some(context), None),
         Context::Each { maker, next } => (next, Some(Box::new(maker) as Garbage)),
     };
-    let buffer = buffer.unwrap_or(work.buffer);
     let packet = context.map(|context| {
         Completion::new(Parts {
             handle,
             result,
-            buffer,
+            buffer: work.buffer,
             context,
             kind,
             last: true,

@@ -113,6 +113,17 @@ impl OpKind {
         }
     }
 
+    /// Whether it takes bytes from a stream.
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, OpKind::Recv | OpKind::RecvLent | OpKind::End)
+    }
+
+    /// Whether it does nothing until others act.
+    pub(crate) fn only_waits(self) -> bool {
+        use OpKind::{Accept, AcceptEach, Recv, RecvLent};
+        matches!(self, Recv | RecvLent | Accept | AcceptEach)
+    }
+
     /// One word, as [`Snapshot`](crate::Snapshot) prints it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -232,7 +243,7 @@ impl Header {
 
     /// Whether it was revived since this was last asked.
     pub(crate) fn was_revived(&self) -> bool {
-        self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
+        self.has(REVIVED) && self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
     }
 
     pub(crate) fn starved(&self) -> bool {
@@ -254,12 +265,13 @@ impl Header {
 
     /// The last thing before the operation is out of this thread's hands.
     pub(crate) fn let_go(&self) {
-        self.flags.fetch_or(0, Ordering::Release);
+        // Its own driver number again: only the owner writes it.
+        self.driver.store(self.driver.load(Ordering::Relaxed), Ordering::Release);
     }
 
     /// The first thing after it has come back from the kernel.
     pub(crate) fn take_up(&self) {
-        self.flags.load(Ordering::Acquire);
+        self.driver.load(Ordering::Acquire);
     }
 
     /// The mutable part.

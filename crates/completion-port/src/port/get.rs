@@ -12,7 +12,7 @@ use super::Shared;
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, Punctual, Seating, Set, Sleeper, ThreadSleeper, until},
+    schedule::{Next, Out, Punctual, Seating, Set, Sleeper, ThreadSleeper, until},
     sys::{Drivers, Event},
 };
 
@@ -77,9 +77,10 @@ pub(super) fn one<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     timeout: Option<Duration>,
 ) -> Result<Completion<K, T>, GetError> {
-    let mut out = Vec::with_capacity(1);
-    many(shared, &mut out, 1, timeout)?;
-    out.pop().ok_or(GetError::TimedOut)
+    let mut out = None;
+    shared.scheduler.join();
+    take(shared, &mut out, 1, shared.deadline(timeout), &mut ThreadSleeper)?;
+    out.ok_or(GetError::TimedOut)
 }
 
 pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
@@ -113,22 +114,25 @@ impl Wait for ThreadSleeper {}
 /// Takes what is there, at most `max`, waiting in the given way. `Alerted` when something has come beside, and no packet.
 pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
-    out: &mut Vec<Completion<K, T>>,
+    out: &mut impl Out<Completion<K, T>>,
     max: usize,
     deadline: Option<Instant>,
     wait: &mut (impl Sleeper + Wait),
 ) -> Result<(), GetError> {
-    let next = match shared.scheduler.next(max, out, deadline, wait) {
-        Next::Drive(seating) => drive(shared, seating, out, max, deadline, wait)?,
-        next => next,
-    };
-    outcome(next)
+    let mut next = shared.scheduler.next(max, out, deadline, wait);
+    loop {
+        next = match next {
+            Next::Drive(seating) => drive(shared, seating, out, max, deadline, wait)?,
+            Next::Wait(arrival) => shared.scheduler.wait_on(arrival, max, out, deadline, wait),
+            next => return outcome(next),
+        };
+    }
 }
 
 /// For the one thread of a port: takes all that is there, and looks at the driver before, so that what is over is in it.
 pub(crate) fn take_all<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
-    out: &mut Vec<Completion<K, T>>,
+    out: &mut impl Out<Completion<K, T>>,
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<(), GetError> {
@@ -143,7 +147,7 @@ fn outcome(next: Next) -> Result<(), GetError> {
         Next::Taken => Ok(()),
         Next::TimedOut => Err(GetError::TimedOut),
         Next::Beside => Err(GetError::Alerted),
-        Next::Closed | Next::Drive(_) => Err(GetError::Closed),
+        Next::Closed | Next::Drive(_) | Next::Wait(_) => Err(GetError::Closed),
     }
 }
 
@@ -168,17 +172,21 @@ impl<K, T> Drop for Seat<'_, K, T> {
     }
 }
 
+/// Room for what a busy driver brings at once.
+const BATCH: usize = 32;
+
 /// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     seating: Seating,
-    out: &mut Vec<Completion<K, T>>,
+    out: &mut impl Out<Completion<K, T>>,
     max: usize,
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
-    let mut seat = Seat { shared, seating, packets: Vec::new(), given_up: false };
-    let mut events = Vec::new();
+    let packets = Vec::with_capacity(BATCH);
+    let mut seat = Seat { shared, seating, packets, given_up: false };
+    let mut events = Vec::with_capacity(BATCH);
     let (mut looked, mut beside) = (false, false);
     let mut punctual = None;
     loop {

@@ -31,7 +31,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     pub drain: Duration,
     /// Operations that a close gave up on.
     pub leaked: AtomicUsize,
-    born: Instant,
+    /// On the drivers' coarse clock.
+    born: u32,
     /// Every handle that exists, for a close and a snapshot.
     handles: Mutex<Slab<Weak<Inner<K, T>>>>,
     starved: Mutex<StarvedList<K, T>>,
@@ -65,7 +66,7 @@ impl<K, T> Shared<K, T> {
         let drivers = Arc::new(drivers);
         Self {
             scheduler: Scheduler::new(drivers.clone(), drivers.len(), limit, waking, release),
-            born: drivers.now(),
+            born: drivers.millis(),
             drivers,
             choice,
             pool,
@@ -101,9 +102,9 @@ impl<K, T> Shared<K, T> {
         lock(&self.handles).iter().filter_map(|(_, handle)| handle.upgrade()).collect()
     }
 
-    /// Milliseconds since the port was made; they wrap after 49 days, so only differences mean something.
+    /// Milliseconds since the port was made, to a tick of the system; they wrap after 49 days, so only differences mean something.
     pub(crate) fn age(&self) -> u32 {
-        self.drivers.now().saturating_duration_since(self.born).as_millis() as u32
+        self.drivers.millis().wrapping_sub(self.born)
     }
 
     /// A receive waits for a buffer from now on. One that was revived in vain has its ticket, and so its place, already.
@@ -175,8 +176,8 @@ impl<K, T> Shared<K, T> {
         unsafe { op.as_ref() }.driver.store(driver as u32, Ordering::Relaxed);
         // SAFETY: handed on.
         let event = unsafe { self.drivers.get(driver).start(op) };
-        if event.is_none() {
-            self.scheduler.started(driver);
+        if event.is_none() && !self.scheduler.started(driver) {
+            self.drivers.get(driver).hand_over();
         }
         event
     }

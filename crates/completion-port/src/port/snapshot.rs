@@ -85,7 +85,9 @@ impl<K, T> Shared<K, T> {
                 handle.side(side).each(|header| {
                     let (count, oldest) = kinds.entry(header.kind).or_default();
                     *count += 1;
-                    *oldest = (*oldest).max(now.wrapping_sub(header.started));
+                    // One that was started meanwhile is of no age.
+                    let age = now.wrapping_sub(header.started) as i32;
+                    *oldest = (*oldest).max(u32::try_from(age).unwrap_or(0));
                 });
             }
         }

@@ -174,6 +174,15 @@ impl Place {
         }
     }
 
+    /// Before something is started that may be over when the call returns: what was over before is queued before.
+    pub(super) fn keep_order(&self) -> io::Result<()> {
+        // Again: what takes two steps may be over after the second.
+        while self.seed.port.shared.drivers.is_behind() {
+            self.look()?;
+        }
+        Ok(())
+    }
+
     /// Queues what is over by now, so that what is queued next comes behind it.
     pub(super) fn look(&self) -> io::Result<()> {
         let now = self.seed.port.shared.deadline(Some(Duration::ZERO));

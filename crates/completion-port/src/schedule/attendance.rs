@@ -13,10 +13,13 @@
 use std::time::Instant;
 
 use super::{
-    Set,
-    state::{Slot, State, Wakes},
+    Set, policy,
+    state::{Slot, State, Wakes, Worker},
     sync,
 };
+
+/// A waiter's place in the order in which they came.
+pub(crate) type Arrival = u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attendant {
@@ -31,7 +34,7 @@ pub(super) enum Attendant {
 pub(super) struct Seat<P> {
     pub drivers: Set,
     pub worker: Option<usize>,
-    pub arrival: u64,
+    pub arrival: Arrival,
     pub rest: Rest,
     /// What it was given. It counts as running already.
     pub reserved: Option<P>,
@@ -128,7 +131,7 @@ impl<P> State<P> {
         Some(self.sit(worker, neglected, arrival))
     }
 
-    pub(super) fn sit(&mut self, worker: Option<usize>, drivers: Set, arrival: u64) -> Seating {
+    pub(super) fn sit(&mut self, worker: Option<usize>, drivers: Set, arrival: Arrival) -> Seating {
         for driver in drivers.iter() {
             self.take_driver(driver);
         }
@@ -145,6 +148,8 @@ impl<P> State<P> {
             self.drivers[driver] = Attendant::Seat(seat);
         }
         self.set_home(worker, drivers.first());
+        // Before it is looked at what is in them; see `Scheduler::started`.
+        sync::fence(sync::Ordering::SeqCst);
         Seating { seat, drivers }
     }
 
@@ -173,9 +178,31 @@ impl<P> State<P> {
         }
     }
 
+    /// Who sits here may not run, and what it brings in is for those who do. If one of them keeps up, and lost its drivers when it did
+    /// not, it looks there by itself again: woken by each completion, a second thread would only be in its way.
+    pub(super) fn stand_up(&mut self, seat: usize, now: Instant) -> Option<Arrival> {
+        let Seat { drivers, worker, arrival, .. } = self.seats[seat];
+        worker.filter(|_| !self.may_run())?;
+        let keeps_up = |number: usize, worker: &Worker| {
+            let out = worker.out.map(|since| now.saturating_duration_since(since));
+            // One that no look would look at any more could keep the driver for ever.
+            let watched = worker.counted && !worker.stuck;
+            watched
+                && out.is_some_and(|out| out < policy::SOON)
+                && self.of_worker(number).is_empty()
+        };
+        let (runs, _) = self.workers.iter().find(|(number, worker)| keeps_up(*number, worker))?;
+        self.vacate(seat, false);
+        for driver in drivers.iter() {
+            self.drivers[driver] = Attendant::Worker(runs);
+        }
+        self.set_home(Some(runs), drivers.first());
+        Some(arrival)
+    }
+
     /// The newest of those who sit in drivers and have been given nothing, and when it came. Awake, it is about to look, or to sleep: it
     /// finds what it is given before it does.
-    pub(super) fn newest_seat(&self) -> Option<(usize, u64)> {
+    pub(super) fn newest_seat(&self) -> Option<(usize, Arrival)> {
         let seats = self.seats.iter().filter(|(_, seat)| seat.reserved.is_none());
         seats.map(|(number, seat)| (number, seat.arrival)).max_by_key(|(_, arrival)| *arrival)
     }
@@ -200,7 +227,7 @@ impl<P> State<P> {
     }
 
     /// Sends somebody to each driver that would be left alone.
-    pub(super) fn attend(&mut self, wakes: &mut Wakes, now: Instant) {
+    pub(super) fn send_where_needed(&mut self, wakes: &mut Wakes, now: Instant) {
         for driver in 0..self.drivers.len() {
             let alone = match self.drivers[driver] {
                 Attendant::Nobody => true,

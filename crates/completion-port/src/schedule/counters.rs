@@ -19,7 +19,7 @@ use std::{fmt, time::Duration};
 pub struct Counters {
     /// Waiters that were woken, for whatever reason.
     pub wakes: u64,
-    /// Packets that went straight to a waiter (S42).
+    /// Packets that went straight to a waiter (S42), which was parked or slept in a driver.
     pub handed_off: u64,
     /// Drivers that were taken from a worker that was out, for waiters to look at: steals.
     pub took_over: u64,

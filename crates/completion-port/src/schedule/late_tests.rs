@@ -12,7 +12,9 @@ use std::{
 
 use super::{
     Bed, Next, Release, Scheduler, Seating, Waker, Waking, policy, state::Parked, sync::Arc,
+    watch::Suspect,
 };
+use crate::sys::thread_state::{Observer, Seen};
 
 /// Nobody sleeps on it; its clock moves when it is told to.
 struct Clock(Mutex<Instant>);
@@ -245,4 +247,110 @@ fn who_goes_out_during_a_look_is_watched() {
     assert!(matches!(next, Next::Taken));
     let _ = scheduler.state().judge(&[], progress, clock.now());
     assert!(scheduler.next_look(&parked).is_some());
+}
+
+/// Limit 1, one driver. One is out, and a look finds that it does not come back: the other, who waits, sits in the driver, for the first
+/// to find what it brings in. Tells also the number of the first, and what it has taken.
+fn relieved() -> (Pair, usize, Vec<u32>) {
+    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let scheduler =
+        StdArc::new(Scheduler::new(clock.clone(), 1, 1, Waking::Late, Release::Observed));
+    let (_runs, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
+    let (sleeps, _) = scheduler.enrol();
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let mut out = Vec::new();
+    scheduler.push(0);
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    let Err(parked) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
+        panic!("one runs already");
+    };
+    clock.advance(policy::SOON);
+    scheduler.look();
+    let Some(Next::Drive(seating)) = scheduler.given(&parked, 1, &mut out) else {
+        panic!("the driver is taken from the one that is out");
+    };
+    assert!(scheduler.fall_asleep(seating).is_some());
+    (Pair { clock, scheduler, sleeps, seating, _runs }, runs, out)
+}
+
+/// ... and gives the driver back as soon as that one keeps up again. Otherwise each completion would wake a thread that may not run.
+#[test]
+fn who_sits_for_a_worker_that_comes_back_gives_the_driver_back() {
+    let (Pair { clock, scheduler, sleeps, seating, _runs }, runs, mut out) = relieved();
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], 1, &mut out);
+    assert!(matches!(next, Next::Drive(_)), "nobody else would look there");
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    clock.advance(policy::SOON - Duration::from_nanos(1));
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out);
+    let Next::Wait(arrival) = next else { panic!("the first has come back") };
+    let parked = scheduler.park(Some(sleeps), arrival, nobody()).expect("the port is open");
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    assert_eq!((out, given(&scheduler, &parked)), (vec![0, 1, 2], None));
+    let next = scheduler.begin(Some(runs), 1, &mut Vec::new(), nobody);
+    assert!(matches!(next, Ok(Next::Drive(_))), "it has its driver again");
+    assert_eq!(scheduler.counters().handed_off, 0);
+}
+
+/// A waiter that was given a packet between its seat and its slot has it.
+#[test]
+fn who_gives_its_driver_back_is_still_the_next() {
+    let (Pair { scheduler, sleeps, seating, .. }, runs, mut out) = relieved();
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    scheduler.push(1);
+    assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+    let later = Some(scheduler.enrol().0);
+    let Err(later) = scheduler.begin(later, 1, &mut out, nobody) else {
+        panic!("there is nothing for it");
+    };
+    let Next::Wait(arrival) = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out)
+    else {
+        panic!("the first has come back");
+    };
+    let parked = scheduler.park(Some(sleeps), arrival, nobody()).expect("the port is open");
+    assert!(scheduler.block(runs), "its place is free");
+    assert_eq!(given(&scheduler, &later), Some(2), "the newest waiter, as before");
+    let next = scheduler.given(&parked, 1, &mut out);
+    assert!(matches!(next, Some(Next::Drive(_))), "somebody must");
+}
+
+/// Looks are rare where nobody is out for long, and more frequent for a while after somebody was.
+#[test]
+fn looks_are_rare_in_calm() {
+    let Scene { clock, scheduler, .. } = &scene(Waking::Late);
+    let look = |seen: &[_], after| {
+        clock.advance(after);
+        let mut state = scheduler.state();
+        let _ = state.judge(seen, true, clock.now());
+        state.watch.as_ref().map(|watch| watch.interval)
+    };
+    let rarest = |seen: &[_]| {
+        let _ = look(seen, Duration::ZERO);
+        (0..20).filter_map(|_| look(&[], Duration::from_micros(1))).max()
+    };
+    assert_eq!(rarest(&[]), Some(policy::CALM));
+    // It was back, or gone, before it was judged.
+    let observer = StdArc::new(Observer::of_this_thread());
+    let suspect = Suspect { worker: usize::MAX, turns: 0, observer };
+    assert_eq!(rarest(&[(Seen::Running, suspect)]), Some(policy::SELDOM));
+    assert_eq!(look(&[], policy::WARY), Some(policy::SELDOM * 2), "calm again");
+}
+
+/// ... but not to one that was seen to be blocked meanwhile: no look looks at that one any more, and nobody would see to the driver.
+#[test]
+fn a_driver_is_not_given_back_to_a_worker_that_is_not_watched() {
+    for stuck in [true, false] {
+        let (Pair { scheduler, seating, .. }, runs, mut out) = relieved();
+        let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+        scheduler.push(1);
+        assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+        if stuck {
+            scheduler.state().workers[runs].stuck = true;
+        } else {
+            // Released by observation, and its place is another's.
+            scheduler.state().workers[runs].counted = false;
+        }
+        let next = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out);
+        assert!(matches!(next, Next::Drive(_)), "stuck: {stuck}");
+    }
 }

@@ -29,6 +29,7 @@ struct Alarms {
     rung: Mutex<Set>,
     ring: Condvar,
     operations: [AtomicUsize; 2],
+    now: Instant,
 }
 
 impl Alarms {
@@ -59,8 +60,9 @@ impl Bed for Alarms {
 
     fn kick(&self) {}
 
+    /// It stands still: a model is run again and again, and must do the same each time.
     fn now(&self) -> Instant {
-        Instant::now()
+        self.now
     }
 }
 
@@ -80,6 +82,7 @@ impl Port {
             rung: Mutex::new(Set::default()),
             ring: Condvar::new(),
             operations: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            now: Instant::now(),
         });
         let scheduler =
             Scheduler::new(alarms.clone(), drivers, limit, Waking::Eager, Release::Exact);
@@ -94,15 +97,21 @@ impl Port {
     fn get(&self, me: Option<usize>) -> Option<u32> {
         let mut out = Vec::new();
         let sleeper = &mut ThreadSleeper;
-        let next = match self.scheduler.begin(me, 1, &mut out, || super::Sleeper::waker(sleeper)) {
+        let waker = |sleeper: &ThreadSleeper| super::Sleeper::waker(sleeper);
+        let mut next = match self.scheduler.begin(me, 1, &mut out, || waker(sleeper)) {
             Ok(next) => next,
             Err(parked) => self.scheduler.wait(&parked, 1, &mut out, None, sleeper),
         };
-        match if let Next::Drive(seating) = next { self.drive(seating, &mut out) } else { next } {
-            Next::Taken => out.pop(),
-            Next::Closed => None,
-            Next::Drive(_) | Next::TimedOut | Next::Beside => {
-                unreachable!("nothing else ends a wait here")
+        loop {
+            next = match next {
+                Next::Taken => return out.pop(),
+                Next::Closed => return None,
+                Next::Drive(seating) => self.drive(seating, &mut out),
+                Next::Wait(arrival) => match self.scheduler.park(me, arrival, waker(sleeper)) {
+                    Some(parked) => self.scheduler.wait(&parked, 1, &mut out, None, sleeper),
+                    None => Next::Closed,
+                },
+                Next::TimedOut | Next::Beside => unreachable!("nothing else ends a wait here"),
             }
         }
     }
@@ -385,6 +394,35 @@ fn a_driver_that_is_taken_from_a_returning_worker_has_one_sleeper() {
         };
         assert!(port.post(2) && port.post(3));
         let mut got = [returning, helper].map(|one| one.join().unwrap());
+        got.sort_unstable();
+        assert_eq!(got, [Some(2), Some(3)]);
+    });
+}
+
+/// A waiter was sent to the driver of a worker that was blocked, is back, and fills the limit: looking up, it gives the driver back. Neither
+/// of two packets is lost, and whoever has the driver wakes for the second.
+#[test]
+fn a_seat_that_is_given_up_to_a_worker_loses_nothing() {
+    check(|| {
+        let port = Port::with_drivers(1, 1);
+        let [owner, other] = [(); 2].map(|()| port.scheduler.enrol().0);
+        assert!(port.post(1));
+        assert_eq!(port.get(Some(owner)), Some(1));
+        let take_one = |port: &Port, me| {
+            let packet = port.get(Some(me));
+            port.scheduler.dismiss(me);
+            packet
+        };
+        let helper = {
+            let port = port.clone();
+            thread::spawn(move || take_one(&port, other))
+        };
+        assert!(port.scheduler.block(owner));
+        port.scheduler.unblock(owner);
+        assert!(port.post(2));
+        port.scheduler.rouse();
+        assert!(port.post(3));
+        let mut got = [take_one(&port, owner), helper.join().unwrap()];
         got.sort_unstable();
         assert_eq!(got, [Some(2), Some(3)]);
     });

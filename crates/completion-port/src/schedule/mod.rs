@@ -49,7 +49,7 @@ pub(crate) use self::{
     worker::Workplace,
 };
 use self::{
-    attendance::{Attendant, Rest},
+    attendance::{Arrival, Attendant, Rest},
     state::{Parked, Slot, State, Wakes, Worker},
     sync::{Arc, Mutex, MutexGuard, thread},
     worker::Desk,
@@ -90,12 +90,33 @@ pub(crate) struct Scheduler<P> {
     state: Mutex<State<P>>,
 }
 
+/// Where packets go that a thread takes.
+pub(crate) trait Out<P> {
+    fn put(&mut self, packet: P);
+}
+
+impl<P> Out<P> for Vec<P> {
+    fn put(&mut self, packet: P) {
+        self.push(packet);
+    }
+}
+
+/// For who takes one.
+impl<P> Out<P> for Option<P> {
+    fn put(&mut self, packet: P) {
+        debug_assert!(self.is_none(), "one was asked for");
+        *self = Some(packet);
+    }
+}
+
 /// What a thread that asked for a packet is to do.
 pub(crate) enum Next {
     /// Packets were appended to its list.
     Taken,
     /// It has a seat: it drives these drivers, and then calls [`Scheduler::leave`] or [`Scheduler::next_in_seat`].
     Drive(Seating),
+    /// It has given its seat up to a worker that runs, and waits on without one: [`Scheduler::wait_on`].
+    Wait(Arrival),
     TimedOut,
     /// There is something beside the port.
     Beside,
@@ -181,7 +202,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn next(
         &self,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
         deadline: Option<Instant>,
         sleeper: &mut impl Sleeper,
     ) -> Next {
@@ -196,7 +217,7 @@ impl<P> Scheduler<P> {
         &self,
         me: Option<usize>,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
         waker: impl FnOnce() -> Waker,
     ) -> Result<Next, Arc<Parked<P>>> {
         let mut state = self.state();
@@ -209,6 +230,10 @@ impl<P> Scheduler<P> {
         if look && state.may_run() {
             *state.since_look(me) = 0;
             if let Some(seating) = state.sit_where_needed(me) {
+                // There may be room now for one in the driver of another who runs.
+                let wakes = state.attend(now);
+                drop(state);
+                self.carry_out(wakes);
                 return Ok(Next::Drive(seating));
             }
         }
@@ -220,14 +245,7 @@ impl<P> Scheduler<P> {
         }
         let parked = (!taken).then(|| {
             let arrival = state.arrive();
-            let parked = Arc::new(Parked {
-                waker: waker(),
-                slot: Mutex::new(Slot::Waiting),
-                arrival,
-                worker: me,
-            });
-            state.parked.push(parked.clone());
-            parked
+            state.park(me, arrival, waker())
         });
         let wakes = state.settle(now);
         drop(state);
@@ -238,11 +256,38 @@ impl<P> Scheduler<P> {
         }
     }
 
+    /// A waiter that had a seat waits on without one, with the turn that it has.
+    pub(crate) fn wait_on(
+        &self,
+        arrival: Arrival,
+        max: usize,
+        out: &mut impl Out<P>,
+        deadline: Option<Instant>,
+        sleeper: &mut impl Sleeper,
+    ) -> Next {
+        match self.park(self.me(), arrival, sleeper.waker()) {
+            Some(parked) => self.wait(&parked, max, out, deadline, sleeper),
+            None => Next::Closed,
+        }
+    }
+
+    fn park(&self, me: Option<usize>, arrival: Arrival, waker: Waker) -> Option<Arc<Parked<P>>> {
+        let mut state = self.state();
+        if state.closed {
+            return None;
+        }
+        let parked = state.park(me, arrival, waker);
+        let wakes = state.settle(self.bed.now());
+        drop(state);
+        self.carry_out(wakes);
+        Some(parked)
+    }
+
     fn wait(
         &self,
         parked: &Arc<Parked<P>>,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
         deadline: Option<Instant>,
         sleeper: &mut impl Sleeper,
     ) -> Next {
@@ -290,13 +335,13 @@ impl<P> Scheduler<P> {
     }
 
     /// What a waiter was given, if it was.
-    fn given(&self, parked: &Arc<Parked<P>>, max: usize, out: &mut Vec<P>) -> Option<Next> {
+    fn given(&self, parked: &Arc<Parked<P>>, max: usize, out: &mut impl Out<P>) -> Option<Next> {
         // Not in the `match`: the slot's lock must not be held while the state's is taken.
         let slot = std::mem::replace(&mut *sync::lock(&parked.slot), Slot::Waiting);
         match slot {
             Slot::Waiting => None,
             Slot::Packet(packet) => {
-                out.push(packet);
+                out.put(packet);
                 let now = self.bed.now();
                 let mut state = self.state();
                 state.come_out(parked.worker, now);
@@ -355,10 +400,10 @@ impl<P> Scheduler<P> {
         seat: usize,
         packets: &mut Vec<P>,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
     ) -> Next {
-        let now = self.bed.now();
         let mut state = self.state();
+        let now = self.bed.now();
         let me = state.seats[seat].worker;
         for packet in packets.drain(..) {
             state.push(packet, now);
@@ -367,7 +412,7 @@ impl<P> Scheduler<P> {
         *state.since_look(me) = 0;
         let next = if let Some(packet) = state.seats[seat].reserved.take() {
             // It was given that before, and was counted then.
-            out.push(packet);
+            out.put(packet);
             state.come_out(me, now);
             state.take_more(me, max - 1, out, now);
             Next::Taken
@@ -375,6 +420,8 @@ impl<P> Scheduler<P> {
             Next::Closed
         } else if state.take(me, max, out, now) {
             Next::Taken
+        } else if let Some(arrival) = state.stand_up(seat, now) {
+            Next::Wait(arrival)
         } else {
             let drivers = state.seats[seat].drivers;
             Next::Drive(Seating { seat, drivers })
@@ -401,7 +448,7 @@ impl<P> Scheduler<P> {
     }
 
     /// For who has the port to itself: takes all packets that are here, without a look at the driver.
-    pub(crate) fn take_queued(&self, out: &mut Vec<P>) {
+    pub(crate) fn take_queued(&self, out: &mut impl Out<P>) {
         self.state().take_more(None, usize::MAX, out, self.bed.now());
     }
 
@@ -426,24 +473,25 @@ impl<P> Scheduler<P> {
         worker::home(self.number).unwrap_or(0)
     }
 
-    /// The calling thread has started an operation in that driver. If the driver is not its home, or not any more, somebody must see to
-    /// it: who took the home away may have found nothing in it.
-    pub(crate) fn started(&self, driver: usize) {
-        if driver != 0 {
-            self.started_at(driver, || worker::home(self.number));
-        }
+    /// The calling thread has started an operation in that driver. True if the driver is its home, so that this thread looks there later, or
+    /// who takes the home away. If it is not, or not any more, somebody must see to it: whoever has it may have found nothing in it.
+    pub(crate) fn started(&self, driver: usize) -> bool {
+        self.started_at(driver, || worker::home(self.number))
     }
 
-    fn started_at(&self, driver: usize, home: impl FnOnce() -> Option<usize>) {
+    fn started_at(&self, driver: usize, home: impl FnOnce() -> Option<usize>) -> bool {
         // The operation was counted before; see `State::take_drivers_of`.
         sync::fence(sync::Ordering::SeqCst);
         if home() == Some(driver) {
-            return;
+            return true;
         }
-        let mut state = self.state();
-        let wakes = state.settle(self.bed.now());
-        drop(state);
-        self.carry_out(wakes);
+        if driver != 0 {
+            let mut state = self.state();
+            let wakes = state.settle(self.bed.now());
+            drop(state);
+            self.carry_out(wakes);
+        }
+        false
     }
 
     /// Brings the packet of an operation in, from a thread that has no seat. After the close it is the closer's.

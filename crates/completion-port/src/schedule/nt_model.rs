@@ -171,6 +171,13 @@ impl Real {
                 self.seated.insert(thread, seating);
                 self.lie_down(thread);
             }
+            Next::Wait(arrival) => {
+                let nobody = Waker::Elsewhere(StdArc::new(|| {}));
+                match self.scheduler.park(Some(self.workers[thread]), arrival, nobody) {
+                    Some(parked) => _ = self.parked.insert(thread, parked),
+                    None => self.doing[thread] = Doing::Abandoned,
+                }
+            }
             Next::TimedOut | Next::Beside => unreachable!("nobody waits for these here"),
         }
     }

@@ -47,8 +47,10 @@ pub enum Release {
 /// The first look at a worker that is out, and every look for a while after one was seen to be blocked. One that has been out for
 /// longer with one packet is looked at closely.
 pub(super) const SOON: Duration = Duration::from_micros(50);
-/// While all who are out have been out for less than that, the looks become as rare as this.
+/// While all who are out have been out for less than that, the looks become as rare as this, for [`WARY`] after one was out for longer.
 pub(super) const SELDOM: Duration = Duration::from_micros(500);
+/// And as rare as this afterwards: a look costs a thread's sleep and waking, some 20 us.
+pub(super) const CALM: Duration = Duration::from_millis(2);
 /// A packet that has waited for longer shows that those who run do not keep up.
 pub(super) const KEPT_UP: Duration = Duration::from_millis(2);
 /// After a worker was seen to be blocked, waiters are woken eagerly for so long: there may be more where that came from.

@@ -13,8 +13,8 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Bed, Counters, Release, Set, Waker, Waking,
-    attendance::{Attendant, Seat, Seating},
+    Bed, Counters, Out, Release, Set, Waker, Waking,
+    attendance::{Arrival, Attendant, Rest, Seat, Seating},
     policy,
     sync::{self, Arc, Mutex, Thread},
     worker::Desk,
@@ -30,7 +30,7 @@ pub(super) struct State<P> {
     pub seats: Slab<Seat<P>>,
     /// Who has which driver.
     pub drivers: Vec<Attendant>,
-    pub arrivals: u64,
+    pub arrivals: Arrival,
     pub workers: Slab<Worker>,
     /// Workers that came out with a packet and count as running.
     pub active: usize,
@@ -55,13 +55,15 @@ pub(super) struct State<P> {
     pub kickable: bool,
     /// Waking is eager until then.
     pub wary: Option<Instant>,
+    /// Looks are frequent until then.
+    pub alert: Option<Instant>,
     pub counters: Counters,
 }
 
 pub(super) struct Parked<P> {
     pub waker: Waker,
     pub slot: Mutex<Slot<P>>,
-    pub arrival: u64,
+    pub arrival: Arrival,
     pub worker: Option<usize>,
 }
 
@@ -145,6 +147,7 @@ impl<P> State<P> {
             watchful,
             kickable,
             wary: None,
+            alert: None,
             counters: Counters::default(),
         }
     }
@@ -197,7 +200,7 @@ impl<P> State<P> {
         &mut self,
         worker: Option<usize>,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
         now: Instant,
     ) -> bool {
         if self.ready.is_empty() || !self.may_run() {
@@ -213,14 +216,14 @@ impl<P> State<P> {
         &mut self,
         worker: Option<usize>,
         max: usize,
-        out: &mut Vec<P>,
+        out: &mut impl Out<P>,
         now: Instant,
     ) {
         if let Some((_, since)) = self.ready.front() {
             self.counters.note_wait(now.saturating_duration_since(*since));
         }
         let count = self.ready.len().min(max);
-        out.extend(self.ready.drain(..count).map(|(packet, _)| packet));
+        self.ready.drain(..count).for_each(|(packet, _)| out.put(packet));
         let since_look = self.since_look(worker);
         *since_look = since_look.saturating_add(count as u32);
     }
@@ -234,9 +237,23 @@ impl<P> State<P> {
     }
 
     /// A waiter's number, in the order in which they came.
-    pub(super) fn arrive(&mut self) -> u64 {
+    pub(super) fn arrive(&mut self) -> Arrival {
         self.arrivals += 1;
         self.arrivals
+    }
+
+    /// A waiter is parked, among those who came before and after it.
+    pub(super) fn park(
+        &mut self,
+        worker: Option<usize>,
+        arrival: Arrival,
+        waker: Waker,
+    ) -> Arc<Parked<P>> {
+        let slot = Mutex::new(Slot::Waiting);
+        let parked = Arc::new(Parked { waker, slot, arrival, worker });
+        let at = self.parked.partition_point(|other| other.arrival < arrival);
+        self.parked.insert(at, parked.clone());
+        parked
     }
 
     /// The waiter is not parked any more. False if it was not.
@@ -292,7 +309,18 @@ impl<P> State<P> {
             self.counters.released_by_age += u64::from(aged);
             self.counters.released_by_watch += u64::from(behind && !due);
         }
-        self.attend(&mut wakes, now);
+        self.send_where_needed(&mut wakes, now);
+        self.counted(wakes)
+    }
+
+    /// Only the second of these: no driver is left alone.
+    pub(super) fn attend(&mut self, now: Instant) -> Wakes {
+        let mut wakes = Wakes::default();
+        self.send_where_needed(&mut wakes, now);
+        self.counted(wakes)
+    }
+
+    fn counted(&mut self, wakes: Wakes) -> Wakes {
         self.counters.wakes += wakes.wakers.len() as u64 + wakes.rouse.iter().count() as u64;
         wakes
     }
@@ -316,7 +344,6 @@ impl<P> State<P> {
     fn pop_oldest(&mut self, now: Instant) -> Option<P> {
         let (packet, since) = self.ready.pop_front()?;
         self.counters.note_wait(now.saturating_duration_since(since));
-        self.counters.handed_off += 1;
         Some(packet)
     }
 
@@ -328,6 +355,7 @@ impl<P> State<P> {
         let Some(parked) = self.pop_newest() else { return false };
         if let Some(packet) = self.pop_oldest(now) {
             self.hand(parked.worker);
+            self.counters.handed_off += 1;
             *sync::lock(&parked.slot) = Slot::Packet(packet);
             wakes.wakers.push(parked.waker.clone());
         }
@@ -338,8 +366,10 @@ impl<P> State<P> {
     fn set_aside(&mut self, seat: usize, wakes: &mut Wakes, now: Instant) {
         let packet = self.pop_oldest(now);
         self.seats[seat].reserved = packet;
-        let worker = self.seats[seat].worker;
+        let Seat { worker, rest, .. } = self.seats[seat];
         self.hand(worker);
+        // One that is awake has come for it, or is about to look.
+        self.counters.handed_off += u64::from(rest != Rest::Awake);
         self.rouse(seat, wakes);
     }
 }

@@ -6,8 +6,8 @@
 //! nobody is parked, it is one who sits in another driver.
 //!
 //! A look costs one lock. Only workers that have not come back since the last look are looked at more closely ([`Observer::look`]). Looks
-//! begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as [`SELDOM`](policy::SELDOM) while all come back, and
-//! end when nobody is out: an idle port has no timer.
+//! begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as [`SELDOM`](policy::SELDOM) while all come back,
+//! and as [`CALM`](policy::CALM) if that has been so for a while. They end when nobody is out: an idle port has no timer.
 
 use std::{sync::Arc as StdArc, time::Instant};
 
@@ -20,9 +20,9 @@ use crate::sys::thread_state::{Observer, Seen};
 
 /// A worker that has not come back since the last look.
 pub(super) struct Suspect {
-    worker: usize,
-    turns: u64,
-    observer: StdArc<Observer>,
+    pub worker: usize,
+    pub turns: u64,
+    pub observer: StdArc<Observer>,
 }
 
 impl<P> Scheduler<P> {
@@ -101,6 +101,9 @@ impl<P> State<P> {
         }
         let behind = !progress && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
+        if burning || !seen.is_empty() {
+            self.alert = now.checked_add(policy::WARY);
+        }
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
         let long = |since: Instant| now.saturating_duration_since(since) > policy::LONG;
         let released = self.counters.released_by_observation > released_before;
@@ -109,10 +112,11 @@ impl<P> State<P> {
         // A packet that may run waits for nobody but whoever looks.
         let waits = !self.ready.is_empty() && self.may_run();
         let needed = burning || waits || progress && self.is_watch_needed();
+        let alert = self.alert.is_some_and(|until| now < until);
+        let rarest = if alert { policy::SELDOM } else { policy::CALM };
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
-            watch.interval =
-                if hurry { policy::SOON } else { (watch.interval * 2).min(policy::SELDOM) };
+            watch.interval = if hurry { policy::SOON } else { (watch.interval * 2).min(rarest) };
             watch.due = now + watch.interval;
             if watch.idle >= policy::IDLE_LOOKS {
                 self.watch = None;

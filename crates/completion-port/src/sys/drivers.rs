@@ -45,6 +45,15 @@ impl Drivers {
         self.first().now()
     }
 
+    pub(crate) fn millis(&self) -> u32 {
+        self.first().millis()
+    }
+
+    /// [`Driver::is_behind`] of the first.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.first().is_behind()
+    }
+
     /// Those that have operations.
     pub(crate) fn occupied(&self) -> Set {
         (0..self.len()).filter(|driver| self.is_occupied(*driver)).collect()
@@ -86,8 +95,10 @@ impl Drivers {
         Ok(there)
     }
 
-    /// What who sleeps on something else sleeps on beside that.
+    /// What who sleeps on something else sleeps on beside that, to be asked for just before.
     pub(crate) fn beside(&self, those: Set) -> io::Result<Vec<Beside<'_>>> {
+        // A sleep in the driver would do that by itself.
+        those.iter().for_each(|driver| self.get(driver).hand_over());
         those.iter().map(|driver| Beside::driver(self.get(driver))).collect()
     }
 }

@@ -13,6 +13,7 @@
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`thread_state`]: whether a thread is blocked.
+//! - [`send`]: sending as much as goes at once.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
 //!
@@ -20,12 +21,14 @@
 
 pub(crate) mod beside;
 pub(crate) mod choose;
+mod coarse;
 mod drivers;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
 pub(crate) mod punctual;
 mod readiness;
+mod send;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
@@ -41,7 +44,7 @@ use std::{
 pub(crate) use drivers::Drivers;
 pub(crate) use socket::{Gather, Socket, Target};
 
-use crate::{buffer::Buffer, operation::Header};
+use crate::operation::Header;
 
 /// A driver carries operations to the system and back.
 ///
@@ -67,11 +70,17 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Starts an operation. If it is over at once, its event is returned; otherwise `wait` will report it.
     ///
+    /// What only waits for others to act, a receive or an accept, may lie with the driver until somebody calls `wait` or
+    /// [`hand_over`](Driver::hand_over).
+    ///
     /// # Safety
     ///
     /// The caller owns `op` (alive, in no list, complete) and hands it to the driver; its target's socket stays open until the
     /// operation's last event.
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event>;
+
+    /// Gives the system what lies here since [`start`](Driver::start). For who starts operations and does not come to wait.
+    fn hand_over(&self) {}
 
     /// Asks for the end of an operation. It still ends by exactly one last event: the returned one, if it could be taken back at
     /// once, or a later one. A receive whose data has come completes with it.
@@ -81,9 +90,15 @@ pub(crate) trait Driver: Send + Sync {
     /// `op` was started here and its last event has not been settled (it may have been reported).
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event>;
 
-    /// Appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or the time is up. May return
+    /// Hands over what lies here, and appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or the time is up. May return
     /// with nothing for no reason.
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Whether operations that were over before the last [`start`](Driver::start) returned are still to be reported by `wait`, for a driver
+    /// where that can be: what such a start returns must not overtake them.
+    fn is_behind(&self) -> bool {
+        false
+    }
 
     /// Makes the thread that sleeps in `wait`, or else the next one to call it, return.
     fn wake(&self);
@@ -96,12 +111,17 @@ pub(crate) trait Driver: Send + Sync {
     /// Brings in what is over and lies with a thread that runs, and enters the kernel too seldom for that. For drivers that have such.
     fn kick(&self) {}
 
-    /// Readable while [`wait`](Driver::wait) has something to report or somebody has called [`wake`](Driver::wake): who sleeps on
+    /// Readable while [`wait`](Driver::wait) has something to report, of what was handed over, or somebody has called [`wake`](Driver::wake): who sleeps on
     /// several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant;
+
+    /// The same in milliseconds, from anywhere, to a tick of the system: what costs next to nothing. They wrap.
+    fn millis(&self) -> u32 {
+        coarse::millis()
+    }
 
     /// Whether that is the clock by which threads sleep.
     fn is_timely(&self) -> bool {
@@ -136,10 +156,9 @@ impl Event {
 
 /// What came out of an operation.
 pub(crate) enum Output {
-    /// Bytes sent, or received into the operation's own buffer.
+    /// Bytes sent, or received into the operation's buffer; that of a lent receive the driver has put there. None received: the end
+    /// of the stream.
     Bytes(usize),
-    /// What was received, in a buffer lent from the pool. Empty at the end of the stream.
-    Lent(Buffer),
     /// A receive wanted a buffer, and the pool had none.
     Starved,
     /// A connection was accepted. It is owned from here on.

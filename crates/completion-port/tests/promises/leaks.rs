@@ -68,9 +68,16 @@ fn an_association_leaves_nothing_in_its_port(driver: DriverKind) {
             drop(port.key(()));
         };
         (0..MANY / 10).for_each(|_| associate());
-        let before = resident();
-        (0..MANY).for_each(|_| associate());
-        let grown = resident().saturating_sub(before);
-        assert!(grown < 20 * MANY, "{grown} bytes more after {MANY} associations");
+        let grown = || {
+            let before = resident();
+            (0..MANY).for_each(|_| associate());
+            resident().saturating_sub(before)
+        };
+        // As above: a leak grows every time.
+        let windows: Vec<usize> = (0..4).map(|_| grown()).collect();
+        assert!(
+            windows.iter().any(|grown| *grown < 20 * MANY),
+            "each {MANY} associations more: {windows:?}"
+        );
     });
 }

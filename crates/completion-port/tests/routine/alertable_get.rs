@@ -407,9 +407,21 @@ fn inherits_the_seat(driver: DriverKind) {
             until("the seat is taken", || port.snapshot().waiting_threads == 1);
             handle.recv(room(1), 8).expect("started");
             waiter.waits(port, 2);
-            // Who drives takes it and leaves.
+            // Who drives takes it and leaves: the thread that came first, or the waiter, if the driver was still its own.
             client.write_all(b"y").expect("written");
+            let mut seen = None;
+            until("one has taken it", || {
+                seen = waiter.seen.try_recv().ok();
+                seen.is_some() || seated.is_finished()
+            });
+            if let Some(seen) = &seen {
+                assert_eq!(*seen, Seen::Packet(8));
+                port.key(()).post(0, 8).expect("open");
+            }
             assert_eq!(seated.join().expect("no panic"), 8);
+            if seen.is_some() {
+                waiter.waits(port, 1);
+            }
             until("the waiter has the seat", || port.snapshot().waiting_threads == 1);
             if round % 2 == 0 {
                 queue_user_apc(&waiter.name, waiter.ran.apc("an APC")).expect("queued");

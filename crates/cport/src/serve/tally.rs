@@ -22,14 +22,14 @@ pub struct Tally {
     pub errors: Counter,
 }
 
-/// A number that only grows. Nothing is published by it, so its order among other memory does not matter.
+/// A number that only grows, written by one thread. Nothing is published by it, so its order among other memory does not matter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Counts `more`.
     pub fn add(&self, more: usize) {
-        self.0.fetch_add(more as u64, Relaxed);
+        self.0.store(self.0.load(Relaxed) + more as u64, Relaxed);
     }
 }
 

@@ -4,7 +4,13 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{
+            AtomicU16, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
 };
 
 use io_uring::types::BufRingEntry;
@@ -21,9 +27,9 @@ const ENTRIES: u16 = 128;
 pub(super) struct BufferRing {
     /// The entries, shared with the kernel; `resv` of the first is the tail.
     memory: Region,
-    tail: u16,
-    /// Buffers that lie in the ring now.
-    ready: usize,
+    tail: Mutex<u16>,
+    /// Buffers that lie in the ring now. More are put in behind the lock of the tail only.
+    ready: AtomicUsize,
     most: usize,
 }
 
@@ -35,46 +41,52 @@ impl BufferRing {
         unsafe {
             ring.submitter().register_buf_ring_with_flags(memory.at(0) as u64, ENTRIES, GROUP, 0)?
         };
-        let mut this = Self { memory, tail: 0, ready: 0, most: most.min(usize::from(ENTRIES)) };
+        let most = most.min(usize::from(ENTRIES));
+        let this = Self { memory, tail: Mutex::new(0), ready: AtomicUsize::new(0), most };
         this.refill(pool);
         Ok(this)
     }
 
     /// How many lie there now.
     pub(super) fn ready(&self) -> usize {
-        self.ready
+        self.ready.load(Relaxed)
     }
 
     /// The kernel has taken a buffer out.
-    pub(super) fn taken(&mut self) {
-        self.ready -= 1;
+    pub(super) fn taken(&self) {
+        self.ready.fetch_sub(1, Release);
     }
 
-    /// Puts buffers in as long as there is room and the pool has some. True if any lie there now.
-    pub(super) fn refill(&mut self, pool: &Pool) -> bool {
-        let before = self.tail;
-        while self.ready < self.most {
+    /// Puts buffers in, as long as there is room and the pool has some, if no more than half of them are left. True if any lie there now.
+    pub(super) fn refill(&self, pool: &Pool) -> bool {
+        if self.ready() > self.most / 2 {
+            return true;
+        }
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *tail;
+        // What was taken has been read.
+        while self.ready.load(Acquire) < self.most {
             let Some((slot, address, size)) = pool.take_ready() else { break };
-            let index = usize::from(self.tail & (ENTRIES - 1));
+            let index = usize::from(*tail & (ENTRIES - 1));
             let entry = self.memory.at(index * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
             // SAFETY: inside the ring's memory, in an entry that the kernel has consumed (at most `most` lie before the tail), and
-            // the setters leave the tail, which shares the first entry, alone.
+            // the setters leave the tail, which shares the first entry, alone. The lock makes this the only writer.
             unsafe {
                 (*entry).set_addr(address as u64);
                 (*entry).set_len(size as u32);
                 (*entry).set_bid(slot);
             }
-            self.tail = self.tail.wrapping_add(1);
-            self.ready += 1;
+            *tail = tail.wrapping_add(1);
+            self.ready.fetch_add(1, Relaxed);
         }
-        if self.tail != before {
-            // SAFETY: the tail's place in the first entry, aligned, in memory that is ours and written by nobody else.
-            let tail = unsafe {
+        if *tail != before {
+            // SAFETY: the tail's place in the first entry, aligned, in memory that is ours and written behind the lock only.
+            let shared = unsafe {
                 AtomicU16::from_ptr(BufRingEntry::tail(self.memory.at(0).cast()).cast_mut())
             };
             // The entries before the tail: the kernel reads it with acquire.
-            tail.store(self.tail, Ordering::Release);
+            shared.store(*tail, Release);
         }
-        self.ready > 0
+        self.ready() > 0
     }
 }

@@ -7,7 +7,7 @@
 //! - [`buffer_ring`]: buffers of the pool that lie with the kernel, one of which it takes when data arrives.
 //! - this file: what each operation is as a submission, and what its completion means.
 //!
-//! A completion is found by its `user_data`: the operation's address, or one of two small numbers for our own requests.
+//! A completion is found by its `user_data`: the operation's address, or [`ring::IGNORED`] for our own requests.
 //!
 //! References: `io_uring_enter(2)`, `io_uring_setup(2)`, `io_uring_register(2)`.
 
@@ -16,13 +16,13 @@ mod membarrier;
 mod ring;
 
 use std::{
-    io,
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+    },
     os::fd::BorrowedFd,
     ptr::{self, NonNull},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,17 +31,14 @@ use socket2::SockRef;
 
 use self::{
     buffer_ring::{BufferRing, GROUP},
-    ring::{Completed, Ring},
+    ring::{Completed, IGNORED, Ring},
 };
-use super::{Driver, Event, Output, Socket, choose::Rung};
+use super::{Driver, Event, Output, Socket, choose::Rung, send::send_now};
 use crate::{
     buffer::Pool,
     error,
     operation::{Detail, Header, OpKind, Side, Work},
 };
-
-/// `user_data` of what needs no answer: a cancel, a wake-up.
-const IGNORED: u64 = 0;
 
 /// One transfer is at most this long; the rest of a longer one follows in the next.
 const LONGEST: usize = 1 << 30;
@@ -50,8 +47,7 @@ pub(crate) struct IoUring {
     ring: Ring,
     rung: Rung,
     pool: Arc<Pool>,
-    buffers: Option<Mutex<BufferRing>>,
-    in_flight: AtomicUsize,
+    buffers: Option<BufferRing>,
     /// The reaper's list, kept for its memory.
     reaped: Mutex<Vec<Completed>>,
 }
@@ -73,23 +69,10 @@ impl IoUring {
     pub(crate) fn new(rung: Rung, pool: Arc<Pool>, reserve: usize) -> io::Result<Self> {
         let ring = Ring::new(rung)?;
         let buffers = match rung {
-            Rung::BufferRing if reserve > 0 => {
-                Some(Mutex::new(BufferRing::new(&ring, &pool, reserve)?))
-            }
+            Rung::BufferRing if reserve > 0 => Some(BufferRing::new(&ring, &pool, reserve)?),
             _ => None,
         };
-        Ok(Self {
-            ring,
-            rung,
-            pool,
-            buffers,
-            in_flight: AtomicUsize::new(0),
-            reaped: Mutex::new(Vec::new()),
-        })
-    }
-
-    fn buffers(&self) -> Option<MutexGuard<'_, BufferRing>> {
-        self.buffers.as_ref().map(|buffers| buffers.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(Self { ring, rung, pool, buffers, reaped: Mutex::new(Vec::new()) })
     }
 
     /// The submission that takes `op` a step further; or why there is none.
@@ -161,28 +144,24 @@ impl IoUring {
 
     /// Gives the kernel buffers ahead of need. False if none lies with it.
     fn refill(&self) -> bool {
-        self.buffers().is_some_and(|mut buffers| buffers.refill(&self.pool))
+        self.buffers.as_ref().is_some_and(|buffers| buffers.refill(&self.pool))
     }
 
-    /// Sends `op` to the kernel for its (next) step.
+    /// Puts `op` into the ring for its (next) step.
     ///
     /// # Safety
     ///
     /// The caller owns `op`; it is the kernel's if `None` is returned.
-    unsafe fn submit(&self, op: NonNull<Header>) -> Option<Event> {
+    unsafe fn push(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: owned by the caller.
         match unsafe { self.request(op) } {
             Ok(entry) => {
-                self.in_flight.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: still owned here; from the push on it is the kernel's.
                 unsafe { op.as_ref().let_go() };
                 // SAFETY: the entry points into the operation, which lives until its last completion, and to an open socket.
                 match unsafe { self.ring.push(&entry) } {
                     Ok(()) => None,
-                    Err(e) => {
-                        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-                        Some(Event::last(op, Err(e)))
-                    }
+                    Err(e) => Some(Event::last(op, Err(e))),
                 }
             }
             Err(e) => Some(Event::last(op, Err(e))),
@@ -196,9 +175,6 @@ impl IoUring {
         let header = unsafe { op.as_ref() };
         header.take_up();
         let more = cqueue::more(done.flags);
-        if !more {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
         let taken = cqueue::buffer_select(done.flags);
         let result = if done.result < 0 {
             Err(io::Error::from_raw_os_error(-done.result))
@@ -237,7 +213,7 @@ impl IoUring {
                     Err(e) => Err(e),
                 }
             }
-            (_, Err(e)) if e.kind() == io::ErrorKind::Interrupted && !header.cancelled() => {
+            (_, Err(e)) if e.kind() == Interrupted && !header.cancelled() => {
                 return self.again(op);
             }
             (_, result) => result.map(Output::Bytes),
@@ -257,13 +233,16 @@ impl IoUring {
         // SAFETY: owned by the caller.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
         if let Some(slot) = taken {
-            if let Some(mut buffers) = self.buffers() {
+            if let Some(buffers) = &self.buffers {
                 buffers.taken();
                 buffers.refill(&self.pool);
             }
             // SAFETY: the kernel took the slot out of the ring, once, and has written `result` bytes of it.
             let buffer = unsafe { self.pool.filled_ready(slot, *result.as_ref().unwrap_or(&0)) };
-            return Judged::Over(result.map(|_| Output::Lent(buffer)));
+            if result.is_ok() {
+                work.buffer = buffer;
+            }
+            return Judged::Over(result.map(Output::Bytes));
         }
         match (work.step, result) {
             (step::POLLING, Ok(_)) => match self.pool.lend() {
@@ -285,13 +264,14 @@ impl IoUring {
                     Ok(received) => {
                         // SAFETY: the kernel has written that many bytes into its spare room.
                         unsafe { buffer.fill(received) };
-                        Judged::Over(Ok(Output::Lent(buffer)))
+                        work.buffer = buffer;
+                        Judged::Over(Ok(Output::Bytes(received)))
                     }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && header.cancelled() => {
+                    Err(e) if e.kind() == WouldBlock && header.cancelled() => {
                         Judged::Over(Err(error::cancelled()))
                     }
                     // Somebody else has read it: wait for more, without a buffer.
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => Judged::Again,
+                    Err(e) if e.kind() == WouldBlock => Judged::Again,
                     Err(e) => Judged::Over(Err(e)),
                 }
             }
@@ -301,7 +281,7 @@ impl IoUring {
                 Judged::Again
             }
             // The end of the stream takes no buffer.
-            (_, Ok(_)) => Judged::Over(Ok(Output::Lent(crate::Buffer::new()))),
+            (_, Ok(_)) => Judged::Over(Ok(Output::Bytes(0))),
             (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => {
                 match make_blocking(header) {
                     Ok(()) => Judged::Again,
@@ -316,7 +296,7 @@ impl IoUring {
     fn again(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: ours, see `judge`; and not freed below, because only this thread reaps its completion.
         unsafe {
-            let event = self.submit(op);
+            let event = self.push(op);
             if event.is_none()
                 && op.as_ref().cancelled()
                 && op.as_ref().work().step != step::READING
@@ -401,29 +381,58 @@ impl Driver for IoUring {
     fn detach(&self, _: &Socket, _: u64) {}
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller's, until it is pushed, and a constant of it afterwards.
+        let kind = unsafe { op.as_ref() }.kind;
+        if kind == OpKind::Send {
+            // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
+            // SAFETY: owned by the caller, whose socket is open.
+            match unsafe { send_now(op.as_ref()) } {
+                Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {}
+                result => return Some(Event::last(op, result.map(Output::Bytes))),
+            }
+        }
         // SAFETY: the caller hands it over.
-        unsafe { self.submit(op) }
+        let event = unsafe { self.push(op) };
+        if event.is_none() && !kind.only_waits() {
+            self.ring.submit();
+        }
+        event
+    }
+
+    fn hand_over(&self) {
+        self.ring.submit();
     }
 
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: handed on.
         unsafe { self.push_cancel(op) };
+        self.ring.submit();
         None
     }
 
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         self.ring.wait(timeout, &mut reaped)?;
+        let all = events.len() + reaped.len();
         for done in reaped.drain(..) {
             events.extend(self.judge(done));
         }
+        if events.len() < all {
+            // Some go on to their next step.
+            self.ring.submit();
+        }
         Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.ring.has_completed()
     }
 
     fn wake(&self) {
         // SAFETY: a request that does nothing touches nothing.
         // Refused, it would be refused to every other request as well, and has been told.
         let _ = unsafe { self.ring.push(&opcode::Nop::new().build().user_data(IGNORED)) };
+        self.ring.submit();
     }
 
     fn wants_kicks(&self) -> bool {
@@ -446,11 +455,11 @@ impl Driver for IoUring {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.ring.in_flight()
     }
 
     fn ready_buffers(&self) -> usize {
-        self.buffers().map_or(0, |buffers| buffers.ready())
+        self.buffers.as_ref().map_or(0, BufferRing::ready)
     }
 }
 

@@ -3,7 +3,13 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
     thread,
     time::Duration,
 };
@@ -18,6 +24,8 @@ const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 /// How often a submit that the kernel cannot take now is tried again at once.
 const PATIENCE: u32 = 64;
+/// `user_data` of what needs no answer: a cancel, a wake-up.
+pub(super) const IGNORED: u64 = 0;
 /// `IORING_ENTER_GETEVENTS`.
 const GET_EVENTS: u32 = 1;
 
@@ -29,6 +37,10 @@ pub(super) struct Ring {
     pushing: Mutex<()>,
     /// Held while completions are taken.
     reaping: Mutex<()>,
+    /// Requests that want an answer: written where they are pushed, by who holds `pushing`; and their last answers: written where
+    /// they are taken, by who holds `reaping`. Both wrap.
+    asked: AtomicUsize,
+    answered: AtomicUsize,
 }
 
 /// A completion, out of the ring.
@@ -62,7 +74,14 @@ impl Ring {
                 ));
             }
         }
-        Ok(Self { ring, cooperative, pushing: Mutex::new(()), reaping: Mutex::new(()) })
+        Ok(Self {
+            ring,
+            cooperative,
+            pushing: Mutex::new(()),
+            reaping: Mutex::new(()),
+            asked: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
+        })
     }
 
     /// Completion work of a thread that runs waits until it enters the kernel (`COOP_TASKRUN`).
@@ -80,30 +99,61 @@ impl Ring {
         self.ring.submitter()
     }
 
-    /// Gives a request to the kernel, at once. An error means that it was not given.
+    /// Puts a request into the ring, for the next [`submit`](Ring::submit) or [`wait`](Ring::wait). An error means that it is not there.
     ///
     /// # Safety
     ///
     /// What the entry points to stays valid until its completion, and is given to nobody else meanwhile.
     pub(super) unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        {
-            let _pushing = self.pushing();
-            // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
-            while unsafe { self.ring.submission_shared().push(entry) }.is_err() {
-                self.submit()?;
-            }
-        }
-        if let Err(e) = self.submit() {
-            // It lies in the ring, from where the kernel may take it at any time: so it is pending, for ever perhaps.
-            tracing::error!(error = %e, "the kernel refuses io_uring requests");
+        // SAFETY: handed on.
+        while !unsafe { self.try_push(entry) } {
+            self.try_submit()?;
         }
         Ok(())
     }
 
+    /// False if the ring is full.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::push`].
+    unsafe fn try_push(&self, entry: &squeue::Entry) -> bool {
+        let _pushing = self.pushing();
+        let asked = self.asked.load(Relaxed);
+        if entry.get_user_data() != IGNORED {
+            // Before anybody can hand it over.
+            self.asked.store(asked.wrapping_add(1), Relaxed);
+        }
+        // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
+        let pushed = unsafe { self.ring.submission_shared().push(entry) }.is_ok();
+        if !pushed {
+            self.asked.store(asked, Relaxed);
+        }
+        pushed
+    }
+
+    /// How many requests are still to be answered.
+    pub(super) fn in_flight(&self) -> usize {
+        // In this order: what is answered was asked before.
+        let answered = self.answered.load(Acquire);
+        self.asked.load(Relaxed).wrapping_sub(answered)
+    }
+
     /// Hands over what is in the ring, whoever has pushed it.
-    fn submit(&self) -> io::Result<()> {
+    pub(super) fn submit(&self) {
+        if let Err(e) = self.try_submit() {
+            // It lies in the ring, from where the kernel may take it at any time: so it is pending, for ever perhaps.
+            tracing::error!(error = %e, "the kernel refuses io_uring requests");
+        }
+    }
+
+    fn try_submit(&self) -> io::Result<()> {
         for attempt in 1.. {
-            let Err(e) = self.ring.submit() else { break };
+            // Once more after a success: the kernel may have taken a part.
+            if self.left() == 0 {
+                break;
+            }
+            let Err(e) = self.ring.submit() else { continue };
             match e.raw_os_error() {
                 Some(libc::EINTR) => {}
                 // Completions are to be reaped first: there are some, so nobody sleeps, and the reaper takes this along.
@@ -117,31 +167,40 @@ impl Ring {
         Ok(())
     }
 
+    /// Whether something is complete that nobody has taken.
+    pub(super) fn has_completed(&self) -> bool {
+        let _reaping = self.reaping();
+        // SAFETY: the lock makes this the only completion queue in use.
+        !unsafe { self.ring.completion_shared() }.is_empty()
+    }
+
     fn reap(&self, out: &mut Vec<Completed>) {
         // SAFETY: `reaping` is held by `wait`, the only caller: one completion queue in use at a time.
         let queue = unsafe { self.ring.completion_shared() };
-        out.extend(queue.map(|entry: cqueue::Entry| Completed {
-            user_data: entry.user_data(),
-            result: entry.result(),
-            flags: entry.flags(),
+        let mut answered = self.answered.load(Relaxed);
+        out.extend(queue.map(|entry: cqueue::Entry| {
+            let last = entry.user_data() != IGNORED && !cqueue::more(entry.flags());
+            answered = answered.wrapping_add(usize::from(last));
+            Completed { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() }
         }));
+        self.answered.store(answered, Release);
     }
 
-    /// Takes what is complete; if nothing is, sleeps until something is or the time is up.
+    /// Hands over what is in the ring and takes what is complete; if nothing is, sleeps until something is or the time is up.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
         out: &mut Vec<Completed>,
     ) -> io::Result<()> {
-        let _reaping = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reaping = self.reaping();
         self.reap(out);
-        if !out.is_empty() {
+        let left = self.left();
+        if !out.is_empty() && left == 0 {
             return Ok(());
         }
-        let result = match timeout {
+        let result = match if out.is_empty() { timeout } else { Some(Duration::ZERO) } {
             // Not even a sleep of no length; but completion work that waits for this thread is done on the way.
             Some(Duration::ZERO) => {
-                let left = self.left();
                 // SAFETY: no argument is passed.
                 unsafe { self.ring.submitter().enter::<libc::sigset_t>(left, 0, GET_EVENTS, None) }
             }
@@ -158,7 +217,9 @@ impl Ring {
                     e.raw_os_error(),
                     Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
                 ) => {}
-            Err(e) => return Err(e),
+            // What has been taken must not be lost with it; it fails again, alone.
+            Err(e) if out.is_empty() => return Err(e),
+            Err(_) => {}
         }
         self.reap(out);
         Ok(())
@@ -169,6 +230,10 @@ impl Ring {
         let _pushing = self.pushing();
         // SAFETY: the lock makes this the only submission queue in use.
         unsafe { self.ring.submission_shared().len() as u32 }
+    }
+
+    fn reaping(&self) -> MutexGuard<'_, ()> {
+        self.reaping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pushing(&self) -> MutexGuard<'_, ()> {

@@ -11,7 +11,10 @@ use socket2::SockRef;
 use crate::{
     buffer::Pool,
     operation::{Detail, Header, OpKind},
-    sys::{Output, Socket},
+    sys::{
+        Output, Socket,
+        send::{moved, send_now},
+    },
 };
 
 pub(super) enum Attempt {
@@ -28,11 +31,6 @@ pub(super) fn prepare(fd: &OwnedFd) -> io::Result<()> {
     socket.set_nosigpipe(true)?;
     Ok(())
 }
-
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: libc::c_int = 0;
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 
 /// # Safety
 ///
@@ -60,11 +58,6 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
             other => return other,
         }
     }
-}
-
-/// The result of a call that moves bytes.
-fn moved(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 /// # Safety
@@ -108,23 +101,17 @@ unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
         result
     };
     let short = result.as_ref().is_ok_and(|n| *n < room);
-    Attempt::Done(result.map(|_| Output::Lent(buffer)), short)
+    if result.is_ok() {
+        // SAFETY: owned.
+        unsafe { header.work() }.buffer = buffer;
+    }
+    Attempt::Done(result.map(Output::Bytes), short)
 }
 
 unsafe fn send(header: &Header) -> Attempt {
-    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
-    // SAFETY: owned; the bytes and the arrays live in the operation.
-    let result = unsafe {
-        match &mut header.work().detail {
-            Detail::Gather(gather) => libc::sendmsg(header.target.fd, gather.message(), flags),
-            _ => {
-                let bytes = header.unsent();
-                libc::send(header.target.fd, bytes.as_ptr().cast(), bytes.len(), flags)
-            }
-        }
-    };
     // Short or not, the settler asks for the rest, and that attempt finds out whether it would block.
-    Attempt::Done(moved(result).map(Output::Bytes), false)
+    // SAFETY: handed on.
+    Attempt::Done(unsafe { send_now(header) }.map(Output::Bytes), false)
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {

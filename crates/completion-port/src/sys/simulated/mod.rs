@@ -95,7 +95,9 @@ impl Simulated {
                 let lent = if state.faults.strike(starve) { None } else { self.pool.lend() };
                 let Some(mut buffer) = lent else { return Some(Ok(Output::Starved)) };
                 buffer.extend_from_slice(&state.receive(id, buffer.spare())?.ok()?);
-                Some(Ok(Output::Lent(buffer)))
+                let received = buffer.len();
+                work.buffer = buffer;
+                Some(Ok(Output::Bytes(received)))
             }
             OpKind::Send => {
                 let bytes = match &work.detail {
@@ -254,6 +256,10 @@ impl Driver for Simulated {
 
     fn now(&self) -> Instant {
         self.world.now()
+    }
+
+    fn millis(&self) -> u32 {
+        self.world.state().now.as_millis() as u32
     }
 
     fn in_flight(&self) -> usize {

@@ -1,0 +1,35 @@
+//! Sending as much as goes at once.
+
+use std::{io, os::fd::BorrowedFd};
+
+use rustix::net::SendFlags;
+
+use crate::operation::{Detail, Header};
+
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+
+/// Sends what the socket takes of a send's bytes now. May be interrupted.
+///
+/// # Safety
+///
+/// The caller owns the operation, a send, and its socket is open.
+pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
+    // SAFETY: owned.
+    if let Detail::Gather(gather) = unsafe { &mut header.work().detail } {
+        let flags = (SendFlags::DONTWAIT | NO_SIGNAL).bits() as libc::c_int;
+        // SAFETY: the arrays and the bytes live in the operation.
+        return moved(unsafe { libc::sendmsg(header.target.fd, gather.message(), flags) });
+    }
+    // SAFETY: open while the operation holds its handle, and owned.
+    let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.fd), header.unsent()) };
+    // Not by libc's `send`, which pays for being a place where a thread can be cancelled.
+    Ok(rustix::net::send(fd, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
+}
+
+/// The result of a call that moves bytes.
+pub(super) fn moved(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
