@@ -38,14 +38,16 @@ conditions() {
 }
 
 # start_peer SERVER [ARGUMENT]...: starts a server of benches/peers on a free port; `ours:DRIVER` is `ours` with that
-# driver. Sets SERVER_PID, SERVER_ADDRESS, SERVER_LINE, SERVER_OUT, SERVER_ERR. Fails if it does not start.
+# driver. `cport` and `cport:DRIVER` are `cport serve`, which gets none of the arguments. Sets SERVER_PID, SERVER_ADDRESS, SERVER_LINE, SERVER_OUT, SERVER_ERR. Fails if it does not start.
 start_peer() {
   local program=${1%%:*} environment=(-u COMPLETION_PORT_DRIVER)
   [[ $1 != *:* ]] || environment=("COMPLETION_PORT_DRIVER=${1#*:}")
   SERVER_OUT=$WORK/server.out
   SERVER_ERR=$WORK/server.err
   : >"$SERVER_OUT"
-  env "${environment[@]}" "$PEERS/release/$program" 127.0.0.1:0 "${@:2}" >"$SERVER_OUT" 2>"$SERVER_ERR" </dev/null &
+  local command=("$PEERS/release/$program" 127.0.0.1:0 "${@:2}")
+  [[ $program != cport ]] || command=("$RELEASE/cport" serve 127.0.0.1:0)
+  env "${environment[@]}" "${command[@]}" >"$SERVER_OUT" 2>"$SERVER_ERR" </dev/null &
   SERVER_PID=$!
   SERVERS=("$SERVER_PID")
   wait_until 20 server_settled && server_listens || return 1
