@@ -222,16 +222,21 @@ impl Place {
     pub(super) fn run(&self) -> bool {
         let mut ran = false;
         for _ in 0..ROUNDS {
-            while let Some(packet) = self.next() {
+            // What a routine brings in (see `keep_order`) is for the next round.
+            let mut left = self.pending.borrow().len();
+            while left > 0
+                && let Some(packet) = self.next()
+            {
+                left -= 1;
                 ran = true;
                 self.call(packet);
             }
             let mut more = Vec::new();
             self.seed.port.shared.scheduler.take_queued(&mut more);
-            if more.is_empty() {
+            self.queue(more);
+            if !self.has_runnable() {
                 break;
             }
-            self.queue(more);
         }
         ran
     }

@@ -565,6 +565,27 @@ fn that_keep_each_other_busy_do_not_keep_the_thread(driver: DriverKind) {
         socket.close();
         drain.join().expect("no panic");
     });
+    on_a_thread(driver, || {
+        let ran = Log::default();
+        let (one, other) = pair();
+        let other = OverlappedSocket::from(other);
+        play(&one, ran.clone());
+        play(&other, ran.clone());
+        one.send(vec![1].into(), drop).expect("started");
+        for _ in 0..10 {
+            run_until("a ball comes", || !ran.take().is_empty());
+        }
+    });
+}
+
+/// Sends back what comes, and goes on with it.
+fn play(socket: &OverlappedSocket, ran: Log<&'static str>) {
+    let returns = move |Done { socket, buffer, .. }: Done| {
+        ran.add("a ball");
+        socket.send(buffer, drop).expect("started");
+        play(&socket, ran);
+    };
+    socket.recv_lent(returns).expect("started");
 }
 
 /// S170: what comes meanwhile is behind them, not never.
