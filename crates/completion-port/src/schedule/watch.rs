@@ -101,7 +101,7 @@ impl<P> State<P> {
         }
         let behind = !progress && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
-        if burning || !seen.is_empty() {
+        if !seen.is_empty() {
             self.alert = now.checked_add(policy::WARY);
         }
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };

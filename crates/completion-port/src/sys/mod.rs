@@ -90,8 +90,8 @@ pub(crate) trait Driver: Send + Sync {
     /// `op` was started here and its last event has not been settled (it may have been reported).
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event>;
 
-    /// Hands over what lies here, and appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or the time is up. May return
-    /// with nothing for no reason.
+    /// Hands over what lies here, and appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or
+    /// the time is up. May return with nothing for no reason.
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
     /// Whether operations that were over before the last [`start`](Driver::start) returned are still to be reported by `wait`, for a driver
@@ -111,8 +111,8 @@ pub(crate) trait Driver: Send + Sync {
     /// Brings in what is over and lies with a thread that runs, and enters the kernel too seldom for that. For drivers that have such.
     fn kick(&self) {}
 
-    /// Readable while [`wait`](Driver::wait) has something to report, of what was handed over, or somebody has called [`wake`](Driver::wake): who sleeps on
-    /// several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
+    /// Readable while [`wait`](Driver::wait) has something to report, of what was handed over, or somebody has called
+    /// [`wake`](Driver::wake): who sleeps on several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// The clock that deadlines are measured by.
