@@ -121,8 +121,30 @@ fn it_does_not_wait_for_one_that_a_look_finds_out_for_long() {
     clock.advance(policy::SOON);
     assert_eq!(given(&scheduler, &parked), None, "nobody has looked");
     scheduler.look();
+    assert_eq!(given(&scheduler, &parked), None, "it may be about to come back");
+    scheduler.look();
     assert_eq!(given(&scheduler, &parked), Some(1));
     assert_eq!(scheduler.counters().released_by_watch, 1);
+}
+
+/// The look that tells is soon, and the others are as rare as before.
+#[test]
+fn a_second_look_follows_soon() {
+    let Scene { clock, scheduler, .. } = &scene(Waking::Late);
+    let next = || {
+        let state = scheduler.state();
+        let watch = state.watch.as_ref().expect("somebody keeps watch");
+        (watch.due.duration_since(clock.now()), watch.interval)
+    };
+    while next().1 < policy::CALM {
+        // Out for no time yet, by this clock.
+        scheduler.look();
+    }
+    assert_eq!(next(), (policy::CALM, policy::CALM));
+    scheduler.state().workers.iter_mut().for_each(|(_, worker)| worker.turns += 1);
+    clock.advance(policy::SOON);
+    scheduler.look();
+    assert_eq!(next(), (policy::SOON, policy::CALM));
 }
 
 #[test]
@@ -266,6 +288,7 @@ fn relieved() -> (Pair, usize, Vec<u32>) {
     };
     clock.advance(policy::SOON);
     scheduler.look();
+    scheduler.look();
     let Some(Next::Drive(seating)) = scheduler.given(&parked, 1, &mut out) else {
         panic!("the driver is taken from the one that is out");
     };
@@ -331,8 +354,12 @@ fn looks_are_rare_in_calm() {
     assert_eq!(rarest(&[]), Some(policy::CALM));
     // It was back, or gone, before it was judged.
     let observer = StdArc::new(Observer::of_this_thread());
-    let suspect = Suspect { worker: usize::MAX, turns: 0, observer };
-    assert_eq!(rarest(&[(Seen::Running, suspect)]), Some(policy::SELDOM));
+    let seen = |seen| {
+        let observer = observer.clone();
+        [(seen, Suspect { worker: usize::MAX, turns: 0, observer, again: true })]
+    };
+    assert_eq!(rarest(&seen(Seen::Waiting)), Some(policy::CALM), "for a processor only");
+    assert_eq!(rarest(&seen(Seen::Running)), Some(policy::SELDOM));
     assert_eq!(look(&[], policy::WARY), Some(policy::SELDOM * 2), "calm again");
 }
 

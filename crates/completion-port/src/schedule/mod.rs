@@ -175,6 +175,7 @@ impl<P> Scheduler<P> {
             counted: false,
             turns: 0,
             out: None,
+            looked_at: None,
             stuck: false,
             since_look: 0,
         };

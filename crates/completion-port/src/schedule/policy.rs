@@ -45,7 +45,7 @@ pub enum Release {
 }
 
 /// The first look at a worker that is out, and every look for a while after one was seen to be blocked. One that has been out for
-/// longer with one packet is looked at closely.
+/// longer with one packet is looked at closely, the second time that a look finds it so.
 pub(super) const SOON: Duration = Duration::from_micros(50);
 /// While all who are out have been out for less than that, the looks become as rare as this, for [`WARY`] after one was out for longer.
 pub(super) const SELDOM: Duration = Duration::from_micros(500);

@@ -57,6 +57,8 @@ pub(super) struct State<P> {
     pub wary: Option<Instant>,
     /// Looks are frequent until then.
     pub alert: Option<Instant>,
+    /// The last look found somebody out for long for the first time: the next one, soon, is to tell.
+    pub look_again: bool,
     pub counters: Counters,
 }
 
@@ -84,6 +86,8 @@ pub(super) struct Worker {
     pub turns: u64,
     /// Since when it is out. Not yet, while it is on its way with a packet that it was handed.
     pub out: Option<Instant>,
+    /// Its turn at the last look.
+    pub looked_at: Option<u64>,
     /// A look has found it blocked, and it keeps its place: until it comes back, looks are of no use.
     pub stuck: bool,
     /// Packets that it has taken from the queue since it last looked at its drivers.
@@ -148,6 +152,7 @@ impl<P> State<P> {
             kickable,
             wary: None,
             alert: None,
+            look_again: false,
             counters: Counters::default(),
         }
     }

@@ -5,9 +5,13 @@
 //! is the oldest parked waiter, the one least likely to be needed, so that the newest stays where it is until there is work; where
 //! nobody is parked, it is one who sits in another driver.
 //!
-//! A look costs one lock. Only workers that have not come back since the last look are looked at more closely ([`Observer::look`]). Looks
-//! begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as [`SELDOM`](policy::SELDOM) while all come back,
-//! and as [`CALM`](policy::CALM) if that has been so for a while. They end when nobody is out: an idle port has no timer.
+//! A look costs one lock. Only workers that have not come back since the last look are looked at more closely ([`Observer::look`]): one
+//! that is found out for long for the first time may be about to come back, and the look itself may have taken its processor; so another
+//! look follows soon, and that one tells. Looks begin [`SOON`](policy::SOON) after a worker has gone out, become as rare as
+//! [`SELDOM`](policy::SELDOM) while all come back, and as [`CALM`](policy::CALM) if that has been so for a while. They end when nobody
+//! is out: an idle port has no timer.
+//!
+//! One that waits for a processor is helped like one that burns it, but not hurried for: more looks would take more of what it waits for.
 
 use std::{sync::Arc as StdArc, time::Instant};
 
@@ -23,6 +27,8 @@ pub(super) struct Suspect {
     pub worker: usize,
     pub turns: u64,
     pub observer: StdArc<Observer>,
+    /// The last look found it out with the same.
+    pub again: bool,
 }
 
 impl<P> Scheduler<P> {
@@ -36,8 +42,10 @@ impl<P> Scheduler<P> {
     pub(super) fn look(&self) {
         let (suspects, progress) = self.state().suspects(self.bed.now());
         // Without the lock: these are system calls.
+        let (again, new): (Vec<_>, Vec<_>) = suspects.into_iter().partition(|one| one.again);
+        new.iter().for_each(|suspect| suspect.observer.glance());
         let seen: Vec<_> =
-            suspects.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
+            again.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
         let (wakes, burning) = self.state().judge(&seen, progress, self.bed.now());
         self.carry_out(wakes);
         if burning {
@@ -51,11 +59,15 @@ impl<P> State<P> {
     pub(super) fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
-        for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.counted) {
+        self.look_again = false;
+        for (number, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.counted) {
+            let again = worker.looked_at.replace(worker.turns) == Some(worker.turns);
             let long = |since| now.saturating_duration_since(since) >= policy::SOON;
             if worker.out.is_some_and(long) {
-                let observer = worker.observer.clone();
-                suspects.push(Suspect { worker: number, turns: worker.turns, observer });
+                let (turns, observer) = (worker.turns, worker.observer.clone());
+                suspects.push(Suspect { worker: number, turns, observer, again });
+                self.look_again |= !again;
+                progress |= !again;
             } else {
                 progress = true;
             }
@@ -70,7 +82,7 @@ impl<P> State<P> {
         progress: bool,
         now: Instant,
     ) -> (Wakes, bool) {
-        let (mut burning, mut stuck) = (false, false);
+        let (mut burning, mut waiting, mut stuck) = (false, false, false);
         let released_before = self.counters.released_by_observation;
         // While they were looked at, others have gone out, or they themselves again.
         let is_seen = |number: usize, worker: &Worker| {
@@ -92,16 +104,17 @@ impl<P> State<P> {
                 self.counters.released_by_observation += 1;
                 self.wary = now.checked_add(policy::WARY);
             } else {
-                burning = true;
+                burning |= *seen != Seen::Waiting;
+                waiting = true;
             }
             // What its drivers bring is not to wait for it. One that is not looked at again loses them in any case.
             if *seen == Seen::Blocked || self.is_somebody_free() {
                 self.counters.took_over += self.take_drivers_of(Some(*number)) as u64;
             }
         }
-        let behind = !progress && (burning || stuck);
+        let behind = !progress && (waiting || stuck);
         let wakes = self.settle_behind(now, behind);
-        if !seen.is_empty() {
+        if seen.iter().any(|(seen, _)| *seen != Seen::Waiting) {
             self.alert = now.checked_add(policy::WARY);
         }
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
@@ -111,13 +124,13 @@ impl<P> State<P> {
             released || !self.burning_since.is_some_and(long) && (burning || self.is_eager(now));
         // A packet that may run waits for nobody but whoever looks.
         let waits = !self.ready.is_empty() && self.may_run();
-        let needed = burning || waits || progress && self.is_watch_needed();
+        let needed = waiting || waits || progress && self.is_watch_needed();
         let alert = self.alert.is_some_and(|until| now < until);
         let rarest = if alert { policy::SELDOM } else { policy::CALM };
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
             watch.interval = if hurry { policy::SOON } else { (watch.interval * 2).min(rarest) };
-            watch.due = now + watch.interval;
+            watch.due = now + if self.look_again { policy::SOON } else { watch.interval };
             if watch.idle >= policy::IDLE_LOOKS {
                 self.watch = None;
             }

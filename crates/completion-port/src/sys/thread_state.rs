@@ -56,11 +56,16 @@ impl fmt::Display for Observation {
     }
 }
 
+/// Who has had no more than that, in nanoseconds, from one look to the next has not burned the processor, but waited for it.
+const LITTLE: u64 = 20_000;
+
 /// What was seen of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// On a processor, or waiting for one.
+    /// On a processor, at least now and then since the last look.
     Running,
+    /// It could run, and has had no processor since the last look.
+    Waiting,
     Blocked,
     /// It cannot be told here, or not yet, or the thread is gone.
     Unknown,
@@ -87,6 +92,11 @@ impl Observer {
         }
     }
 
+    /// A first look: the next one tells what the thread does from now on.
+    pub(crate) fn glance(&self) {
+        self.used();
+    }
+
     pub(crate) fn look(&self) -> Seen {
         let seen = match Observation::here() {
             #[cfg(target_os = "linux")]
@@ -95,8 +105,12 @@ impl Observer {
             Observation::Stat => self.read("stat", judge_stat),
             _ => Seen::Unknown,
         };
-        // No descriptor may be left just now.
-        if seen == Seen::Unknown { self.ask_clock() } else { seen }
+        match seen {
+            Seen::Running if self.used().is_some_and(|used| used < LITTLE) => Seen::Waiting,
+            // No descriptor may be left just now.
+            Seen::Unknown => self.ask_clock(),
+            seen => seen,
+        }
     }
 
     /// The best that tells something of this thread.
@@ -125,12 +139,18 @@ impl Observer {
     }
 
     fn ask_clock(&self) -> Seen {
-        let Some(now) = self.clock.and_then(time_of) else { return Seen::Unknown };
-        match self.said.swap(now, Ordering::Relaxed) {
-            u64::MAX => Seen::Unknown,
-            before if before == now => Seen::Blocked,
-            _ => Seen::Running,
+        match self.used() {
+            None => Seen::Unknown,
+            Some(0) => Seen::Blocked,
+            Some(_) => Seen::Running,
         }
+    }
+
+    /// Processor time since this was last asked, in nanoseconds.
+    fn used(&self) -> Option<u64> {
+        let now = self.clock.and_then(time_of)?;
+        let before = self.said.swap(now, Ordering::Relaxed);
+        (before != u64::MAX).then(|| now.saturating_sub(before))
     }
 }
 
