@@ -34,7 +34,7 @@ pub(crate) use self::source::sealed;
 pub use self::source::{NotAssociated, Source};
 use crate::{
     error,
-    operation::{Completion, Context, Header, OpId, OpKind, Operation, Parts, Refused, Side},
+    operation::{Completion, Context, Header, OpId, OpKind, Parts, Place, Refused, Side},
     port::Shared,
     sys::Socket,
 };
@@ -218,10 +218,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Refuses what this handle cannot do, or does not do any more, and starts or queues the rest. The direction keeps call order.
-    pub(crate) fn start(
-        &self,
-        mut op: Box<Operation<K, T>>,
-    ) -> Result<OpId, (io::Error, Box<Operation<K, T>>)> {
+    pub(crate) fn start(&self, mut op: Place<K, T>) -> Result<OpId, (io::Error, Place<K, T>)> {
         let kind = op.header.kind;
         let inner = &self.0;
         if !inner.role.can(kind) {
@@ -238,15 +235,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let id = OpId { side: kind.side(), sequence: op.header.sequence };
         // A graceful end is the last that is started in its direction.
         direction.finishing |= kind == OpKind::End;
-        direction.enqueue(operation_into_header(op));
+        direction.enqueue(op.into_header());
         settle::pump(inner, direction, None, &mut settle::deliver(inner)).act(inner);
         Ok(id)
     }
-}
-
-/// An operation's address, as directions and drivers know it. Owned by whoever holds it.
-fn operation_into_header<K, T>(op: Box<Operation<K, T>>) -> NonNull<Header> {
-    NonNull::from(Box::leak(op)).cast()
 }
 
 impl<K, T> Handle<K, T> {

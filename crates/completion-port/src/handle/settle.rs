@@ -16,7 +16,7 @@ use std::{
 use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Side},
+    operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Place, Side},
     sys::{Event, Output, Socket},
 };
 
@@ -391,8 +391,8 @@ unsafe fn take_apart<K, T>(
     result: io::Result<usize>,
     accepted: Option<Socket>,
 ) -> (Option<Completion<K, T>>, Option<Garbage>) {
-    // SAFETY: made by `Box::leak` in `Handle::start`, of these K and T, and the caller's alone.
-    let op = unsafe { Box::from_raw(op.cast::<Operation<K, T>>().as_ptr()) };
+    // SAFETY: of these K and T, from `Handle::start`, and the caller's alone.
+    let op = unsafe { Place::<K, T>::from_header(op) }.into_inner();
     // Part by part: the whole is large.
     let (kind, sequence, work) = (op.header.kind, op.header.sequence, op.header.work.into_inner());
     let (handle, context) = (op.handle, op.context);

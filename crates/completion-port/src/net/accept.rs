@@ -32,8 +32,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "AcceptEx")]
     pub fn accept(&self, context: T) -> Result<OpId, Refused<T>> {
-        self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context)))
-            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+        self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context))).map_err(
+            |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
+        )
     }
 
     /// Starts to accept every connection that comes, until it is cancelled, the listener is closed, or the system refuses (no

@@ -104,6 +104,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             Operation::new(OpKind::Connect, self.clone(), Context::One(context))
                 .with_address(address),
         )
-        .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+        .map_err(|(error, op)| Refused {
+            error,
+            buffer: (),
+            context: one(op.into_inner().context),
+        })
     }
 }

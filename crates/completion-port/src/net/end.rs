@@ -46,9 +46,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "DisconnectEx")]
     pub fn end(&self, deadline: Duration, context: T) -> Result<OpId, Refused<T>> {
-        let id = self
-            .launch(Operation::new(OpKind::End, self.clone(), Context::One(context)))
-            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })?;
+        let id =
+            self.launch(Operation::new(OpKind::End, self.clone(), Context::One(context))).map_err(
+                |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
+            )?;
         let port = &self.0.port;
         // A deadline beyond the clock's range is none.
         if let Some(at) = port.drivers.now().checked_add(deadline) {

@@ -3,7 +3,7 @@
 use crate::{
     Buffer, error,
     handle::Handle,
-    operation::{Context, OpId, OpKind, Operation, Refused},
+    operation::{Context, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -39,10 +39,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         self.launch(
             Operation::new(OpKind::Recv, self.clone(), Context::One(context)).with_buffer(buffer),
         )
-        .map_err(|(error, op)| Refused {
-            error,
-            buffer: op.header.work.into_inner().buffer,
-            context: one(op.context),
+        .map_err(|(error, op)| {
+            let Operation { header, context, .. } = op.into_inner();
+            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
         })
     }
 
@@ -72,16 +71,17 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "WSARecv")]
     pub fn recv_lent(&self, context: T) -> Result<OpId, Refused<T>> {
-        self.launch(Operation::new(OpKind::RecvLent, self.clone(), Context::One(context)))
-            .map_err(|(error, op)| Refused { error, buffer: (), context: one(op.context) })
+        self.launch(Operation::new(OpKind::RecvLent, self.clone(), Context::One(context))).map_err(
+            |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
+        )
     }
 
     /// Starts an operation; gives it back if it is refused.
     pub(super) fn launch(
         &self,
         op: Operation<K, T>,
-    ) -> Result<OpId, (std::io::Error, Box<Operation<K, T>>)> {
-        self.start(Box::new(op))
+    ) -> Result<OpId, (std::io::Error, Place<K, T>)> {
+        self.start(Place::new(op))
     }
 }
 

@@ -41,10 +41,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         self.launch(
             Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_buffer(buffer),
         )
-        .map_err(|(error, op)| Refused {
-            error,
-            buffer: op.header.work.into_inner().buffer,
-            context: one(op.context),
+        .map_err(|(error, op)| {
+            let Operation { header, context, .. } = op.into_inner();
+            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
         })
     }
 
@@ -88,11 +87,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_gather(buffers),
         )
         .map_err(|(error, op)| {
-            let buffer = match op.header.work.into_inner().detail {
+            let Operation { header, context, .. } = op.into_inner();
+            let buffer = match header.work.into_inner().detail {
                 Detail::Gather(gather) => gather.into_buffers(),
                 _ => Vec::new(),
             };
-            Refused { error, buffer, context: one(op.context) }
+            Refused { error, buffer, context: one(context) }
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Who owns an operation
 //!
-//! An operation is a heap allocation at a stable address, because the kernel keeps pointers into it. Exactly one party owns it at
+//! An operation lies at an address that stays ([`place`]), because the kernel keeps pointers into it. Exactly one party owns it at
 //! any time, and only the owner may touch what is not atomic or constant:
 //!
 //! 1. **the starter** builds it, and fills in everything before it lets go: another thread can hold the completion before the
@@ -23,6 +23,7 @@
 //! [`Header::take_up`] draw it: a release store where an operation leaves our hands, an acquire load where it comes back.
 
 mod completion;
+mod place;
 mod refused;
 
 use std::{
@@ -35,6 +36,7 @@ use std::{
 
 pub use completion::Completion;
 pub(crate) use completion::Parts;
+pub(crate) use place::Place;
 pub use refused::Refused;
 
 use crate::{buffer::Buffer, handle::Handle, sys};

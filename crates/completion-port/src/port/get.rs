@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Shared;
+use super::{Shared, shared::Hand};
 use crate::{
     handle::settle,
     operation::Completion,
@@ -155,25 +155,26 @@ fn outcome(next: Next) -> Result<(), GetError> {
 struct Seat<'a, K: 'static, T: 'static> {
     shared: &'a Shared<K, T>,
     seating: Seating,
-    /// Settled, and not brought in yet.
-    packets: Vec<Completion<K, T>>,
+    /// What was settled, and not brought in yet, is in it.
+    hand: Hand<K, T>,
     given_up: bool,
 }
 
 impl<K, T> Drop for Seat<'_, K, T> {
     fn drop(&mut self) {
+        let Hand { events, packets } = &mut self.hand;
         if !self.given_up {
-            for packet in self.packets.drain(..) {
+            for packet in packets.drain(..) {
                 self.shared.scheduler.push(packet);
             }
             self.shared.scheduler.leave(self.seating.seat);
             drop(self.shared.scheduler.leftovers());
         }
+        events.clear();
+        let hand = Hand { events: std::mem::take(events), packets: std::mem::take(packets) };
+        self.shared.put_back(hand);
     }
 }
-
-/// Room for what a busy driver brings at once.
-const BATCH: usize = 32;
 
 /// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(
@@ -184,20 +185,19 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
-    let packets = Vec::with_capacity(BATCH);
-    let mut seat = Seat { shared, seating, packets, given_up: false };
-    let mut events = Vec::with_capacity(BATCH);
+    let mut seat = Seat { shared, seating, hand: shared.hand(), given_up: false };
     let (mut looked, mut beside) = (false, false);
     let mut punctual = None;
     loop {
-        let panic = settle_all(shared, &mut events, &mut seat.packets);
+        let Hand { events, packets } = &mut seat.hand;
+        let panic = settle_all(shared, events, packets);
         if let Some(panic) = panic {
             std::panic::resume_unwind(panic);
         }
         // Before the first look at the drivers only if there is nothing in them to be looked at.
-        if looked || !seat.packets.is_empty() {
+        if looked || !packets.is_empty() {
             let number = seat.seating.seat;
-            match shared.scheduler.next_in_seat(number, &mut seat.packets, max, out) {
+            match shared.scheduler.next_in_seat(number, packets, max, out) {
                 // There may be more drivers to look at.
                 Next::Drive(seating) => seat.seating = seating,
                 next => {
@@ -235,7 +235,8 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         if asleep.flatten().is_some() && punctual.is_none() {
             punctual = Some(Punctual::new());
         }
-        let waited = wait.sleep(&shared.drivers, seat.seating.drivers, sleep, &mut events);
+        let waited =
+            wait.sleep(&shared.drivers, seat.seating.drivers, sleep, &mut seat.hand.events);
         if asleep.is_some() {
             shared.scheduler.wake_up(seat.seating);
         }

@@ -38,9 +38,20 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
+    /// What those who drove drivers had in hand, empty now, for its memory.
+    hands: Mutex<Vec<Hand<K, T>>>,
     /// Of those that have waited for a buffer, how many are with the driver again.
     revived: AtomicUsize,
 }
+
+/// What a thread that drives has in hand: what the drivers have reported, and the packets that came of it.
+pub(super) struct Hand<K: 'static, T: 'static> {
+    pub events: Vec<Event>,
+    pub packets: Vec<Completion<K, T>>,
+}
+
+/// Room for what a busy driver brings at once.
+const BATCH: usize = 32;
 
 /// Receives that wait for a buffer, by ticket: the oldest first.
 struct StarvedList<K: 'static, T: 'static> {
@@ -78,6 +89,7 @@ impl<K, T> Shared<K, T> {
             handles: Mutex::new(Slab::new()),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
+            hands: Mutex::new(Vec::new()),
             revived: AtomicUsize::new(0),
         }
     }
@@ -90,6 +102,21 @@ impl<K, T> Shared<K, T> {
         // Dropped without the lock.
         let gone = lock(&self.handles).try_remove(index);
         drop(gone);
+    }
+
+    /// Empty.
+    pub(super) fn hand(&self) -> Hand<K, T> {
+        let kept = lock(&self.hands).pop();
+        kept.unwrap_or_else(|| Hand {
+            events: Vec::with_capacity(BATCH),
+            packets: Vec::with_capacity(BATCH),
+        })
+    }
+
+    /// For the next who drives. There is one for each who does at once, and no more.
+    pub(super) fn put_back(&self, hand: Hand<K, T>) {
+        debug_assert!(hand.events.is_empty() && hand.packets.is_empty());
+        lock(&self.hands).push(hand);
     }
 
     /// When a wait of so long is over. A time beyond the clock's range is none.
