@@ -3,9 +3,13 @@
 //! `instructions` alone prints the names of all benchmarks. `instructions NAME` does that work [`TIMES`] times in the function
 //! `counted`, and all else before: callgrind counts what runs in that function, and the kernel's part it never sees.
 
-use std::{env, hint::black_box, process::ExitCode};
+use std::{
+    env,
+    hint::black_box,
+    process::{self, ExitCode},
+};
 
-use completion_port::{Completion, DriverKind};
+use completion_port::{Completion, DriverKind, Rung, probe};
 use completion_port_micro::{
     Outcome,
     io::Pair,
@@ -16,20 +20,22 @@ use completion_port_micro::{
 const TIMES: u64 = 6400;
 /// Packets in one batch.
 const BATCH: usize = 32;
-/// On which valgrind can run everything; posts do not care.
+/// For posts, which have next to nothing to do with it: it is always there.
 const DRIVER: DriverKind = DriverKind::Readiness;
+const IO_URING: DriverKind = DriverKind::IoUring(Rung::BufferRing);
 
 type Work = Box<dyn FnMut() -> Outcome<()>>;
 type Ready = fn() -> Outcome<Work>;
 
 /// What is counted, by name, and how to make it ready.
-const BENCHMARKS: [(&str, Ready); 6] = [
+const BENCHMARKS: [(&str, Ready); 7] = [
     ("post", post),
     ("get", get),
     ("post-to-get", || post_to_get(Posts::new(DRIVER)?)),
     ("get-many-32", get_many),
     ("crossbeam-send-to-receive", || post_to_get(Crossbeam::default())),
-    ("send-and-receive-readiness", send_and_receive),
+    ("send-and-receive-readiness", || send_and_receive(DriverKind::Readiness)),
+    ("send-and-receive-io_uring", || send_and_receive(IO_URING)),
 ];
 
 fn post() -> Outcome<Work> {
@@ -83,8 +89,16 @@ fn get_many() -> Outcome<Work> {
     }))
 }
 
-fn send_and_receive() -> Outcome<Work> {
-    let mut pair = Pair::new(DRIVER)?;
+fn send_and_receive(driver: DriverKind) -> Outcome<Work> {
+    let probed = probe();
+    if let Some(reason) =
+        probed.iter().find(|one| one.kind() == driver).and_then(|one| one.available().err())
+    {
+        // `ci/instructions` leaves it out by this line.
+        eprintln!("unavailable: {driver} is not to be had here: {reason}");
+        process::exit(3);
+    }
+    let mut pair = Pair::new(driver)?;
     pair.send_and_receive()?;
     Ok(Box::new(move || pair.send_and_receive()))
 }
