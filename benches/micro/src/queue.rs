@@ -34,9 +34,7 @@ impl Posts {
     ///
     /// The driver is not to be had here.
     pub fn new(driver: DriverKind) -> io::Result<Self> {
-        let port = crate::port(driver)?;
-        let key = port.key(());
-        Ok(Self { port, key })
+        Ok(crate::port(driver)?.into())
     }
 
     /// Takes what is there, at most `max`, and adds it to `batch`.
@@ -46,6 +44,13 @@ impl Posts {
     /// The port is closed.
     pub fn take_many(&self, batch: &mut Vec<Completion<(), u64>>, max: usize) -> Outcome<usize> {
         Ok(self.port.get_many(batch, max, None)?)
+    }
+}
+
+impl From<Port> for Posts {
+    fn from(port: Port) -> Self {
+        let key = port.key(());
+        Self { port, key }
     }
 }
 

@@ -5,14 +5,14 @@ use std::{
         Barrier,
         atomic::{
             AtomicBool,
-            Ordering::{Acquire, Release},
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
-use completion_port::DriverKind;
+use completion_port::{CompletionPort, DriverKind};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{
@@ -132,23 +132,60 @@ pub fn in_turn_in_drivers(driver: DriverKind, cores: Cores, count: u64) -> Outco
     in_turn(&[Posts::new(driver)?, Posts::new(driver)?], cores, count)
 }
 
+/// A port in whose driver another thread sleeps, so that whoever waits here is parked.
+struct Parked {
+    posts: Posts,
+    /// Its waiter has been woken once.
+    begun: AtomicBool,
+}
+
+impl Bell for Parked {
+    fn ring(&self, _: &Thread) -> Outcome<()> {
+        // The first packet must not find the other thread alone. Later ones wait for the waiter: it runs, and one may.
+        if !self.begun.swap(true, Relaxed) {
+            while self.posts.port.snapshot().waiting_threads < 2 {
+                thread::yield_now();
+            }
+        }
+        self.posts.put(0)
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        self.posts.take().map(drop)
+    }
+}
+
 /// The same by two ports, in the driver of each of which another thread sleeps: the waiters that are woken are parked, on a futex.
 ///
 /// # Errors
 ///
-/// As for [`in_turn`].
+/// As for [`in_turn`]; or a thread that was to sleep on has been given a packet.
 pub fn in_turn_parked(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
-    let bells = [Posts::new(driver)?, Posts::new(driver)?];
-    thread::scope(|s| {
-        let _close = bells.each_ref().map(|bell| bell.port.close_on_drop());
+    let bell = || -> Outcome<Parked> {
+        let port = CompletionPort::builder().driver(driver).limit(1).build()?;
+        Ok(Parked { posts: Posts::from(port), begun: AtomicBool::new(false) })
+    };
+    let bells = [bell()?, bell()?];
+    let was_given = AtomicBool::new(false);
+    let took = thread::scope(|s| {
+        let _close = bells.each_ref().map(|bell| bell.posts.port.close_on_drop());
         for bell in &bells {
-            s.spawn(|| bell.port.get().map(drop));
-        }
-        for bell in &bells {
-            while bell.port.snapshot().waiting_threads == 0 {
+            s.spawn(|| {
+                if bell.posts.take().is_ok() {
+                    was_given.store(true, Relaxed);
+                    // Or those two would wait for ever.
+                    bells.iter().for_each(|bell| drop(bell.posts.port.close()));
+                }
+            });
+            while bell.posts.port.snapshot().waiting_threads == 0 {
                 thread::yield_now();
             }
         }
         in_turn(&bells, cores, count)
-    })
+    });
+    if was_given.load(Relaxed) {
+        Err("the thread in the driver was given a packet".into())
+    } else {
+        took
+    }
 }
