@@ -1,0 +1,191 @@
+//! Two threads wake each other in turn: each waits until the other has something for it.
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use completion_port::{CompletionPort, DriverKind};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::{
+    Outcome,
+    queue::{Posts, Queue},
+};
+
+/// Where one thread waits and the other wakes it.
+pub trait Bell: Sync {
+    /// Wakes `waiter`, if it waits here, or the next to wait.
+    ///
+    /// # Errors
+    ///
+    /// What is behind it is closed.
+    fn ring(&self, waiter: &Thread) -> Outcome<()>;
+
+    /// Waits for that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ring`](Bell::ring).
+    fn wait(&self) -> Outcome<()>;
+}
+
+impl<Q: Queue> Bell for Q {
+    fn ring(&self, _: &Thread) -> Outcome<()> {
+        self.put(0)
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        self.take().map(drop)
+    }
+}
+
+/// A bare futex: what `std::thread::park` is, and a flag.
+#[derive(Default)]
+pub struct Futex(AtomicBool);
+
+impl Bell for Futex {
+    fn ring(&self, waiter: &Thread) -> Outcome<()> {
+        self.0.store(true, Release);
+        waiter.unpark();
+        Ok(())
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        while !self.0.swap(false, Acquire) {
+            thread::park();
+        }
+        Ok(())
+    }
+}
+
+/// On which cores the two are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    /// Both on one: a wake is a thread switch.
+    One,
+    /// Each on its own: a wake goes to another core, which sleeps.
+    Two,
+}
+
+/// The calling thread stays on that core of those that the process has; on the first, if there is but one.
+fn stay_on(core: usize) -> Outcome<()> {
+    let allowed = sched_getaffinity(None)?;
+    let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    let mut only = CpuSet::new();
+    only.set(*cores.get(core).or(cores.first()).ok_or("no core is allowed")?);
+    Ok(sched_setaffinity(None, &only)?)
+}
+
+/// The one wakes the other and is woken by it, `count` times. That is two wake-ups each time.
+///
+/// # Errors
+///
+/// What is behind a bell is closed, or threads cannot be kept on a core.
+pub fn in_turn(bells: &[impl Bell; 2], cores: Cores, count: u64) -> Outcome<Duration> {
+    let [here, there] = bells;
+    let start = Barrier::new(2);
+    thread::scope(|s| {
+        // Threads of their own: the caller's own core is nobody's business.
+        let first = s.spawn(|| -> Outcome<Duration> {
+            let first = thread::current();
+            let second = s.spawn({
+                let start = &start;
+                move || -> Outcome<()> {
+                    stay_on(usize::from(cores == Cores::Two))?;
+                    start.wait();
+                    for _ in 0..count {
+                        there.wait()?;
+                        here.ring(&first)?;
+                    }
+                    Ok(())
+                }
+            });
+            stay_on(0)?;
+            start.wait();
+            let begun = Instant::now();
+            for _ in 0..count {
+                there.ring(second.thread())?;
+                here.wait()?;
+            }
+            let took = begun.elapsed();
+            second.join().map_err(|_| "a thread panicked")??;
+            Ok(took)
+        });
+        first.join().map_err(|_| "a thread panicked")?
+    })
+}
+
+/// The same by two ports, whose waiters sleep in the driver as the only waiter of a port does.
+///
+/// # Errors
+///
+/// As for [`in_turn`].
+pub fn in_turn_in_drivers(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
+    in_turn(&[Posts::new(driver)?, Posts::new(driver)?], cores, count)
+}
+
+/// A port in whose driver another thread sleeps, so that whoever waits here is parked.
+struct Parked {
+    posts: Posts,
+    /// Its waiter has been woken once.
+    begun: AtomicBool,
+}
+
+impl Bell for Parked {
+    fn ring(&self, _: &Thread) -> Outcome<()> {
+        // The first packet must not find the other thread alone. Later ones wait for the waiter: it runs, and one may.
+        if !self.begun.swap(true, Relaxed) {
+            while self.posts.port.snapshot().waiting_threads < 2 {
+                thread::yield_now();
+            }
+        }
+        self.posts.put(0)
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        self.posts.take().map(drop)
+    }
+}
+
+/// The same by two ports, in the driver of each of which another thread sleeps: the waiters that are woken are parked, on a futex.
+///
+/// # Errors
+///
+/// As for [`in_turn`]; or a thread that was to sleep on has been given a packet.
+pub fn in_turn_parked(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
+    let bell = || -> Outcome<Parked> {
+        let port = CompletionPort::builder().driver(driver).limit(1).build()?;
+        Ok(Parked { posts: Posts::from(port), begun: AtomicBool::new(false) })
+    };
+    let bells = [bell()?, bell()?];
+    let was_given = AtomicBool::new(false);
+    let took = thread::scope(|s| {
+        let _close = bells.each_ref().map(|bell| bell.posts.port.close_on_drop());
+        for bell in &bells {
+            s.spawn(|| {
+                if bell.posts.take().is_ok() {
+                    was_given.store(true, Relaxed);
+                    // Or those two would wait for ever.
+                    bells.iter().for_each(|bell| drop(bell.posts.port.close()));
+                }
+            });
+            while bell.posts.port.snapshot().waiting_threads == 0 {
+                thread::yield_now();
+            }
+        }
+        in_turn(&bells, cores, count)
+    });
+    if was_given.load(Relaxed) {
+        Err("the thread in the driver was given a packet".into())
+    } else {
+        took
+    }
+}
