@@ -17,6 +17,24 @@ build() {
   progress "building"
   cargo build --quiet --release --locked -p completion-port-harness --bins
   CARGO_TARGET_DIR=$PEERS cargo build --quiet --release --locked --manifest-path benches/peers/Cargo.toml
+  build_native asio asio.hpp libasio-dev
+  build_native libuv uv.h libuv1-dev
+}
+
+# build_native PROGRAM HEADER PACKAGE: builds a peer in C or C++ beside the others. What it lacks is installed, as root on
+# Debian. It is left out by name where it cannot be had.
+build_native() {
+  local include="#include <$2>"
+  has() { g++ -E -std=c++17 -DASIO_STANDALONE -x c++ - <<<"$include" >/dev/null 2>&1; }
+  if ! has && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    progress "installing g++, make and $3"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ make "$3"; } \
+      >&2 || true
+  fi
+  if ! make --no-print-directory -s -C benches/peers/native OUT="$PEERS/release" "$PEERS/release/$1" >&2; then
+    rm -f "$PEERS/release/$1"
+    note "SKIPPED: $1 cannot be built here; it wants g++, make and $3" >&2
+  fi
 }
 
 # two_cores: from now on all runs on the first two cores that this script may use, as on the machines whose figures are
