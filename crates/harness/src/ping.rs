@@ -59,7 +59,7 @@ fn options() -> Result<Options, Trouble> {
         address: args.loopback_address()?,
     };
     args.done()?;
-    if options.size < 8 || options.depth == 0 || options.connections == 0 {
+    if options.size < HEAD || options.depth == 0 || options.connections == 0 {
         return Err(Trouble::new("--size is at least 8, --depth and --connections at least 1"));
     }
     if options.churn && options.depth != 1 {
@@ -97,22 +97,36 @@ struct Load<'a> {
     done: u64,
     marked: u64,
     scratch: Vec<u8>,
+    /// 0, 1, 2 ... 255, 0 ...: what messages are made of behind their head.
+    ramp: Vec<u8>,
 }
 
-/// What byte `at` of a message is.
-fn byte(number: u64, at: usize, marked: bool) -> u8 {
-    match at {
-        0 => {
-            if marked {
-                MARK
-            } else {
-                0
-            }
-        }
-        // A whole number, so that messages that change places show; then something that depends on both.
-        1..=7 => number.to_le_bytes()[at - 1],
-        _ => (number as usize).wrapping_mul(31).wrapping_add(at) as u8,
+/// The bytes that a message begins with.
+const HEAD: usize = 8;
+
+/// What a message begins with: its mark, and a whole number, so that messages that change places show.
+fn head(number: u64, marked: bool) -> [u8; HEAD] {
+    let [a, b, c, d, e, f, g, _] = number.to_le_bytes();
+    [if marked { MARK } else { 0 }, a, b, c, d, e, f, g]
+}
+
+/// The bytes of a message from `from` on, which is behind its head: they depend on the number and on the position.
+fn tail(ramp: &[u8], number: u64, from: usize, length: usize) -> &[u8] {
+    let begin = (number as usize).wrapping_mul(31).wrapping_add(from) % 256;
+    &ramp[begin..begin + length]
+}
+
+/// Where `piece` is not what the message has from `back` on.
+fn first_wrong(ramp: &[u8], message: &Message, back: usize, piece: &[u8]) -> Option<usize> {
+    let (of_head, of_tail) = piece.split_at(piece.len().min(HEAD.saturating_sub(back)));
+    let head = head(message.number, message.marked);
+    let tail = tail(ramp, message.number, back + of_head.len(), of_tail.len());
+    // Compared whole, which is quick; a search only follows if something is wrong.
+    if of_tail == tail && head[back.min(HEAD)..].starts_with(of_head) {
+        return None;
     }
+    let expected = head.iter().skip(back).take(of_head.len()).chain(tail);
+    expected.zip(piece).position(|(expected, got)| expected != got).map(|at| back + at)
 }
 
 impl Load<'_> {
@@ -155,7 +169,8 @@ impl Load<'_> {
             && number % self.options.mark_every == self.options.mark_every - 1;
         let connection = &mut self.connections[at];
         connection.waiting.push_back(Message { number, sent, marked });
-        connection.unsent.extend((0..self.options.size).map(|at| byte(number, at, marked)));
+        connection.unsent.extend(head(number, marked));
+        connection.unsent.extend(tail(&self.ramp, number, HEAD, self.options.size - HEAD));
         if connection.connected { flush(connection) } else { Ok(()) }
     }
 
@@ -173,17 +188,21 @@ impl Load<'_> {
             };
             let now = Instant::now();
             let mut over = 0;
-            for &got in &self.scratch[..read] {
+            let mut rest = &self.scratch[..read];
+            while !rest.is_empty() {
                 let Some(message) = connection.waiting.front() else {
                     return Err(Trouble::new("more came back than was sent"));
                 };
-                if got != byte(message.number, connection.back, message.marked) {
+                let length = rest.len().min(self.options.size - connection.back);
+                let (piece, behind) = rest.split_at(length);
+                if let Some(at) = first_wrong(&self.ramp, message, connection.back, piece) {
                     return Err(Trouble::new(format!(
-                        "byte {} of message {} is wrong",
-                        connection.back, message.number
+                        "byte {at} of message {} is wrong",
+                        message.number
                     )));
                 }
-                connection.back += 1;
+                rest = behind;
+                connection.back += length;
                 if connection.back == self.options.size {
                     connection.back = 0;
                     let took = now - message.sent;
@@ -293,6 +312,7 @@ pub fn run() -> Result<bool, Trouble> {
         done: 0,
         marked: 0,
         scratch: vec![0; 64 << 10],
+        ramp: (0..options.size + 256).map(|at| at as u8).collect(),
     };
     for at in 0..connections {
         let connection = load.connect(at)?;
