@@ -13,6 +13,8 @@ use crate::{Trouble, loopback::Sources, pattern::Pattern, process::Process};
 pub const MESSAGE: usize = 4096;
 /// Connections that echo at the same time.
 pub const WAVE: usize = 256;
+/// Connections that a server has had before anything is measured.
+const WARM: usize = 8;
 /// A server that takes longer to answer is not idle, but stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -57,14 +59,15 @@ pub fn echo(clients: &mut [TcpStream], first: usize, length: usize) -> std::io::
     Ok(())
 }
 
-/// Has the server serve one connection, and waits until it has closed that: what it does once for all is done.
+/// Has the server serve some connections, and waits until it has closed them: what each of its threads does once for all is done.
 pub fn warm_up(sources: &mut Sources, address: SocketAddr, server: Process) -> Result<(), Trouble> {
-    let descriptors = server.descriptors()?;
-    let mut warm = [connect(sources, address)?];
+    let warm = (0..WARM).map(|_| connect(sources, address));
+    let mut warm = warm.collect::<Result<Vec<_>, _>>()?;
     echo(&mut warm, 0, MESSAGE).map_err(Trouble::at("the warm-up"))?;
+    let left = server.descriptors()?.saturating_sub(warm.len());
     drop(warm);
     let end = Instant::now() + PATIENCE;
-    while server.descriptors()? > descriptors {
+    while server.descriptors()? > left {
         if Instant::now() > end {
             return Err(Trouble::new("the server does not close a connection that has ended"));
         }

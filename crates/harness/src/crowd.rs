@@ -17,6 +17,7 @@
 //! | figure | meaning |
 //! | --- | --- |
 //! | `rss` | the server's resident memory for each connection, all open, after minus before the first |
+//! | `rss_more` | the same for the second half only: what is there once for all is not in it |
 //! | `slab` | the kernel's slab memory for each, likewise: both its ends, and what the server has the kernel keep |
 //! | `idle_switches`, `idle_ticks` | of all threads of the server during the watch |
 //! | `alone_switches`, `beside_switches` | of the server for 1,000 echoes |
@@ -35,7 +36,7 @@ use crate::{
     args::Args,
     clients::{MESSAGE, WAVE, connect, echo, echo_in_waves, warm_up},
     limits,
-    loopback::Sources,
+    loopback::{Sources, end_by_reset},
     process::{Cost, Process, field},
 };
 
@@ -62,6 +63,8 @@ pub fn run() -> Result<bool, Trouble> {
     let (rss_before, slab_before) = (server.resident_kib()?, slab_kib()?);
     let mut speakers = open(&mut sources, address, half, 0)?;
     let alone = speak(&mut speakers, server, seconds)?;
+    sleep(SETTLE);
+    let rss_of_half = server.resident_kib()?;
     let idle = open(&mut sources, address, half, half)?;
     sleep(SETTLE);
     let (rss, slab) = (server.resident_kib()?, slab_kib()?);
@@ -71,13 +74,20 @@ pub fn run() -> Result<bool, Trouble> {
     let beside = speak(&mut speakers, server, seconds)?;
     let grown = server.resident_kib()? as i64 - rss as i64;
 
-    let each = |after: u64, before: u64| (after as i64 - before as i64) * 1024 / (2 * half) as i64;
+    // By reset: an end by FIN would leave something in the kernel for a minute, into the next server's turn.
+    for client in speakers.iter().chain(&idle) {
+        end_by_reset(client).map_err(Trouble::at("the end of a client"))?;
+    }
+    let each = |after: u64, before: u64, count: usize| {
+        (after as i64 - before as i64) * 1024 / count as i64
+    };
     println!(
-        "crowd: connections={} rss={} slab={} idle_switches={} idle_ticks={} alone_switches={:.1} beside_switches={:.1} \
+        "crowd: connections={} rss={} rss_more={} slab={} idle_switches={} idle_ticks={} alone_switches={:.1} beside_switches={:.1} \
          alone_cpu_us={:.2} beside_cpu_us={:.2} grown_kib={grown} ok",
-        half + idle.len(),
-        each(rss, rss_before),
-        each(slab, slab_before),
+        2 * half,
+        each(rss, rss_before, 2 * half),
+        each(rss, rss_of_half, half),
+        each(slab, slab_before, 2 * half),
         quiet.switches,
         quiet.ticks,
         alone.switches,
