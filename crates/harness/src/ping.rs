@@ -12,6 +12,7 @@
 //! | `--seconds 5` | how long it is measured, after a tenth of that to warm up |
 //! | `--mark-every 0` | one in so many messages is marked; 0: none |
 //! | `--pause-us 0` | how long a connection waits before its next message |
+//! | `--batch` | as many messages as have come back in one read go in one write |
 //! | `--churn` | a new connection for each message; its time counts from the connect |
 //! | `--server-pid PID` | tells the processor time of this process for each message |
 
@@ -41,6 +42,7 @@ struct Options {
     seconds: f64,
     mark_every: u64,
     pause: Duration,
+    batch: bool,
     churn: bool,
     server: Option<Process>,
 }
@@ -54,6 +56,7 @@ fn options() -> Result<Options, Trouble> {
         seconds: args.option("--seconds", 5.0)?,
         mark_every: args.option("--mark-every", 0)?,
         pause: Duration::from_micros(args.option("--pause-us", 0)?),
+        batch: args.flag("--batch"),
         churn: args.flag("--churn"),
         server: args.optional("--server-pid")?.map(Process),
         address: args.loopback_address()?,
@@ -163,6 +166,12 @@ impl Load<'_> {
 
     /// Sends one more message on a connection.
     fn send(&mut self, at: usize, sent: Instant) -> Result<(), Trouble> {
+        self.add(at, sent);
+        self.flush(at)
+    }
+
+    /// Adds one more message to what is to be sent on a connection.
+    fn add(&mut self, at: usize, sent: Instant) {
         let number = self.next;
         self.next += 1;
         let marked = self.options.mark_every > 0
@@ -171,6 +180,11 @@ impl Load<'_> {
         connection.waiting.push_back(Message { number, sent, marked });
         connection.unsent.extend(head(number, marked));
         connection.unsent.extend(tail(&self.ramp, number, HEAD, self.options.size - HEAD));
+    }
+
+    /// Sends what is to be sent, if the connection is there.
+    fn flush(&mut self, at: usize) -> Result<(), Trouble> {
+        let connection = &mut self.connections[at];
         if connection.connected { flush(connection) } else { Ok(()) }
     }
 
@@ -227,11 +241,16 @@ impl Load<'_> {
                 let _ = connection.stream.shutdown(Shutdown::Both);
             }
             for _ in 0..over {
-                if self.options.pause.is_zero() {
-                    self.send(at, now)?;
-                } else {
+                if !self.options.pause.is_zero() {
                     self.pausing.push(Reverse((now + self.options.pause, at)));
+                } else if self.options.batch {
+                    self.add(at, now);
+                } else {
+                    self.send(at, now)?;
                 }
+            }
+            if self.options.batch {
+                self.flush(at)?;
             }
             if read < self.scratch.len() {
                 return Ok(());
