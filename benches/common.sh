@@ -5,6 +5,7 @@
 #     . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 #
 # Built into benches/peers/target and target/, or CARGO_TARGET_DIR.
+# shellcheck disable=SC2154 # rounds, seconds and servers are the options of the script that sources this
 # shellcheck source=ci/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../ci/common.sh"
 
@@ -17,6 +18,24 @@ build() {
   progress "building"
   cargo build --quiet --release --locked -p completion-port-harness --bins
   CARGO_TARGET_DIR=$PEERS cargo build --quiet --release --locked --manifest-path benches/peers/Cargo.toml
+  build_native asio asio.hpp libasio-dev
+  build_native libuv uv.h libuv1-dev
+}
+
+# build_native PROGRAM HEADER PACKAGE: builds a peer in C or C++ beside the others. What it lacks is installed, as root on
+# Debian. It is left out by name where it cannot be had.
+build_native() {
+  local include="#include <$2>"
+  has() { g++ -E -std=c++17 -DASIO_STANDALONE -x c++ - <<<"$include" >/dev/null 2>&1; }
+  if ! has && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    progress "installing g++, make and $3"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ make "$3"; } \
+      >&2 || true
+  fi
+  if ! make --no-print-directory -s -C benches/peers/native OUT="$PEERS/release" "$PEERS/release/$1" >&2; then
+    rm -f "$PEERS/release/$1"
+    note "SKIPPED: $1 cannot be built here; it wants g++, make and $3" >&2
+  fi
 }
 
 # two_cores: from now on all runs on the first two cores that this script may use, as on the machines whose figures are
@@ -57,13 +76,16 @@ start_peer() {
   SERVER_ADDRESS=$(sed -n '1s/^listening on \([^, ]*\).*/\1/p' "$SERVER_OUT")
 }
 
-# who_is_here SERVER...: sets PRESENT to those that start here. Says which do not (io_uring is refused, say).
+# who_is_here SERVER...: sets PRESENT to those that start here, and SETTINGS to what each says of its own. Says which do not
+# (io_uring is refused, say).
+declare -A SETTINGS
 who_is_here() {
   local server
   PRESENT=()
   for server; do
     if start_peer "$server"; then
-      progress "$server: ${SERVER_LINE#*, }"
+      SETTINGS[$server]=${SERVER_LINE#*, }
+      progress "$server: ${SETTINGS[$server]}"
       PRESENT+=("$server")
       stop_server
     else
@@ -71,6 +93,46 @@ who_is_here() {
     fi
   done
   ((${#PRESENT[@]} > 0)) || die "no server starts"
+}
+
+# ---- runs. The script that sources this sets rounds, seconds and servers.
+
+# rounds_of COMMAND [ARGUMENT]...: `COMMAND SERVER ROUND ARGUMENT...` for each of `servers` in each of `rounds`. Each round
+# begins with another server, so that a slow minute of the machine hits all.
+rounds_of() {
+  local round turn
+  for ((round = 0; round < rounds; round++)); do
+    for ((turn = 0; turn < ${#servers[@]}; turn++)); do
+      "$1" "${servers[(round + turn) % ${#servers[@]}]}" "$round" "${@:2}"
+    done
+  done
+}
+
+# one_core_each: from now on whoever is started here is on the first of the two cores, and the load of measure_echo on the
+# other.
+one_core_each() {
+  [[ $cores == *,* ]] || die "the server wants a core, and the load another"
+  LOAD_CORES=${cores#*,}
+  taskset -cp "${cores%,*}" $$ >&2
+}
+
+# both_cores: from now on they share both.
+both_cores() {
+  LOAD_CORES=$cores
+  taskset -cp "$cores" $$ >&2
+}
+
+# measure_echo SERVER ROUND [ARGUMENT]...: one run. The server has SERVER_ARGUMENTS, the load these and `seconds`. The load is
+# `ping` of crates/harness, every byte checked. Adds a line for tables.py to FIGURES.
+SERVER_ARGUMENTS=()
+measure_echo() {
+  local line
+  start_peer "$1" "${SERVER_ARGUMENTS[@]}" || { show_server && die "$1 does not start"; }
+  line=$(taskset -c "$LOAD_CORES" "$RELEASE/ping" "$SERVER_ADDRESS" --seconds "$seconds" --server-pid "$SERVER_PID" \
+    "${@:3}") || { show_server && die "ping ${*:3} fails on $1"; }
+  stop_server
+  progress "$1: ${line##*ping: }"
+  printf 'round=%s server=%s %s\n' "$2" "$1" "${line##*ping: }" >>"$FIGURES"
 }
 
 # decimal NAME LINE: the value of NAME= in a line of figures, with its decimals.

@@ -42,10 +42,16 @@ die() {
   exit 1
 }
 
+# Commands that cleanup runs, once the servers have ended.
+AT_EXIT=()
+
 cleanup() {
-  local status=$? pid
+  local status=$? pid command
   for pid in "${SERVERS[@]}"; do
     kill -KILL "$pid" 2>/dev/null || true
+  done
+  for command in "${AT_EXIT[@]}"; do
+    "$command" || true
   done
   rm -rf "$WORK"
   exit "$status"

@@ -1,7 +1,10 @@
 //! What the echo servers of this package share: the command line, the stall, the count of stalls, and handing out connections.
 //!
-//! All take `SERVER ADDRESS [--threads N] [--stall none|sleep|burn] [--stall-ms 10]`, listen on loopback only, and print two lines:
-//! `listening on ADDRESS, ...` with their settings at the start, and `stalls=N` when SIGTERM or SIGINT ends them.
+//! All take `SERVER ADDRESS [--threads N] [--buffer 4096] [--stall none|sleep|burn] [--stall-ms 10]`, listen on loopback only, and print
+//! two lines: `listening on ADDRESS, ...` with their settings at the start, and `stalls=N` when SIGTERM or SIGINT ends them. Those in
+//! C and C++ (`native/peer.h`) do the same.
+
+pub mod uring;
 
 use std::{
     env,
@@ -28,8 +31,8 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 
 /// The first byte of a message for which the handler stalls.
 pub const MARK: u8 = 0xFF;
-/// The buffer of a connection, where a connection has one.
-pub const BUFFER: usize = 4096;
+/// The buffer of a connection, where a connection has one and the command line names no other size.
+const BUFFER: usize = 4096;
 /// Threads that serve, if the command line names no number.
 pub const THREADS: usize = 2;
 /// Connections that the kernel keeps until they are accepted, as far as it allows.
@@ -106,6 +109,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     threads: Option<usize>,
+    buffer: usize,
     signals: Signals,
 }
 
@@ -113,12 +117,13 @@ impl Server {
     /// Reads the command line and listens. The stall lives as long as the process does.
     pub fn of_process(name: &'static str) -> Result<(Server, &'static Stall), Box<dyn Error>> {
         let (mut address, mut threads) = (None, None);
-        let (mut kind, mut length) = (Kind::None, 10);
+        let (mut kind, mut length, mut buffer) = (Kind::None, 10, BUFFER);
         let mut args = env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
                 "--threads" => threads = Some(parse(&arg, &value()?)?),
+                "--buffer" => buffer = parse(&arg, &value()?)?,
                 "--stall" => kind = parse(&arg, &value()?)?,
                 "--stall-ms" => length = parse(&arg, &value()?)?,
                 _ if arg.starts_with('-') || address.is_some() => {
@@ -131,15 +136,18 @@ impl Server {
         if !address.ip().is_loopback() {
             return Err(format!("{address} is not a loopback address").into());
         }
-        if threads == Some(0) {
-            return Err("--threads is at least 1".into());
+        if threads == Some(0) || buffer == 0 {
+            return Err("--threads and --buffer are at least 1".into());
         }
         let listener = TcpListener::bind(address)?;
         SockRef::from(&listener).listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let signals = Signals::new([SIGTERM, SIGINT])?;
         let stall = Stall { kind, length: Duration::from_millis(length), count: AtomicU64::new(0) };
-        Ok((Server { name, listener, address, threads, signals }, Box::leak(Box::new(stall))))
+        Ok((
+            Server { name, listener, address, threads, buffer, signals },
+            Box::leak(Box::new(stall)),
+        ))
     }
 
     /// How many threads serve.
@@ -150,6 +158,11 @@ impl Server {
     /// How many threads serve, if the command line says so.
     pub fn threads_asked(&self) -> Option<usize> {
         self.threads
+    }
+
+    /// How many bytes the buffer of a connection has.
+    pub fn buffer(&self) -> usize {
+        self.buffer
     }
 
     /// A duplicate of the listening socket, for a server that accepts by itself.
@@ -178,10 +191,30 @@ impl Server {
         Ok(())
     }
 
+    /// Starts one thread for each of [`threads`](Server::threads), each with a duplicate of the listening socket to accept from.
+    pub fn share(
+        &self,
+        serve: impl Fn(TcpListener) -> io::Result<()> + Send + Copy + 'static,
+    ) -> io::Result<()> {
+        for at in 0..self.threads() {
+            let listener = self.listener()?;
+            thread::Builder::new().name(format!("serve-{at}")).spawn(move || {
+                if let Err(error) = serve(listener) {
+                    fail(&error);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Says where it listens and with what settings, waits for SIGTERM or SIGINT, and ends the process with the count of stalls.
     pub fn run(mut self, settings: impl fmt::Display, stall: &Stall) -> Outcome {
         let mut out = io::stdout();
-        writeln!(out, "listening on {}, {}, {settings}, {stall}", self.address, self.name)?;
+        let buffer = match self.buffer {
+            BUFFER => String::new(),
+            other => format!(" buffers of {other} bytes,"),
+        };
+        writeln!(out, "listening on {}, {}, {settings},{buffer} {stall}", self.address, self.name)?;
         out.flush()?;
         self.signals.forever().next();
         writeln!(out, "stalls={}", stall.count.load(Relaxed))?;
@@ -209,7 +242,7 @@ fn accept(listener: &TcpListener, hands: &[UnboundedSender<TcpStream>]) {
 }
 
 /// Ends the process: a server that serves with fewer threads than asked for would be measured all the same.
-pub fn fail(error: &io::Error) -> ! {
+fn fail(error: &io::Error) -> ! {
     eprintln!("cannot serve: {error}");
     process::exit(1)
 }

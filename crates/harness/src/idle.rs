@@ -13,21 +13,16 @@
 //! | `--max-rss-per-connection 1024` | bytes |
 //! | `--max-ticks 0`, `--max-switches 0` | during the watch, of all threads together |
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    thread::sleep,
-    time::{Duration, Instant},
+use std::{slice, thread::sleep, time::Duration};
+
+use crate::{
+    Trouble,
+    args::Args,
+    clients::{MESSAGE, connect, echo, echo_in_waves, warm_up},
+    limits,
+    loopback::Sources,
+    process::Process,
 };
-
-use crate::{Trouble, args::Args, limits, loopback::Sources, pattern::Pattern, process::Process};
-
-/// What each connection echoes before it is idle.
-const MESSAGE: usize = 4096;
-/// Connections that echo at the same time.
-const WAVE: usize = 256;
-/// A server that takes longer to answer is not idle, but stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the program.
 pub fn run() -> Result<bool, Trouble> {
@@ -43,23 +38,15 @@ pub fn run() -> Result<bool, Trouble> {
     let address = args.loopback_address()?;
     args.done()?;
     let connections = limits::scale("idle", wanted, 64);
-    let trouble = |what: &'static str| Trouble::at(what);
 
-    let descriptors = server.descriptors()?;
     let mut sources = Sources::new();
-    let mut warm = vec![connect(&mut sources, address)?];
-    echo(&mut warm, 0, MESSAGE).map_err(trouble("the warm-up"))?;
-    warm.clear();
-    settle(server, descriptors)?;
-
+    warm_up(&mut sources, address, server)?;
     let before = server.resident_kib()?;
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
         clients.push(connect(&mut sources, address)?);
     }
-    for (wave, clients) in clients.chunks_mut(WAVE).enumerate() {
-        echo(clients, wave * WAVE, MESSAGE).map_err(trouble("an echo of 4 KiB"))?;
-    }
+    echo_in_waves(&mut clients, 0, MESSAGE).map_err(Trouble::at("an echo of 4 KiB"))?;
     let after = server.resident_kib()?;
     let per_connection = (after as i64 - before as i64) * 1024 / connections as i64;
 
@@ -84,7 +71,7 @@ pub fn run() -> Result<bool, Trouble> {
 
     let mut alive = 0;
     for (index, client) in clients.iter_mut().enumerate() {
-        alive += usize::from(echo(std::slice::from_mut(client), index, 1).is_ok());
+        alive += usize::from(echo(slice::from_mut(client), index, 1).is_ok());
     }
     let good = ticks <= max_ticks
         && switches <= max_switches
@@ -100,45 +87,4 @@ pub fn run() -> Result<bool, Trouble> {
         if good { "ok" } else { "FAILED" }
     );
     Ok(good)
-}
-
-fn connect(sources: &mut Sources, address: SocketAddr) -> Result<TcpStream, Trouble> {
-    let trouble = || Trouble::at("a client");
-    let socket = sources.socket(address).map_err(trouble())?;
-    socket.connect_timeout(&address.into(), PATIENCE).map_err(trouble())?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true).map_err(trouble())?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(trouble())?;
-    Ok(stream)
-}
-
-/// All send, then all read back. `first` numbers the connections, for the bytes.
-fn echo(clients: &mut [TcpStream], first: usize, length: usize) -> std::io::Result<()> {
-    let (mut sent, mut back) = ([0; MESSAGE], [0; MESSAGE]);
-    let bytes = |index: usize, out: &mut [u8]| Pattern::new(0, (first + index) as u64).fill(0, out);
-    for (index, client) in clients.iter_mut().enumerate() {
-        bytes(index, &mut sent[..length]);
-        client.write_all(&sent[..length])?;
-    }
-    for (index, client) in clients.iter_mut().enumerate() {
-        bytes(index, &mut sent[..length]);
-        client.read_exact(&mut back[..length])?;
-        if sent != back {
-            return Err(std::io::Error::other("wrong bytes came back"));
-        }
-    }
-    Ok(())
-}
-
-/// Waits until the server has closed the connection that warmed it up.
-fn settle(server: Process, descriptors: usize) -> Result<(), Trouble> {
-    let end = Instant::now() + PATIENCE;
-    while server.descriptors()? > descriptors {
-        if Instant::now() > end {
-            return Err(Trouble::new("the server does not close a connection that has ended"));
-        }
-        // Nothing tells when another process closes a descriptor, so it is asked for again.
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@
 //! | `--seconds 5` | how long it is measured, after a tenth of that to warm up |
 //! | `--mark-every 0` | one in so many messages is marked; 0: none |
 //! | `--pause-us 0` | how long a connection waits before its next message |
+//! | `--batch` | as many messages as have come back in one read go in one write |
 //! | `--churn` | a new connection for each message; its time counts from the connect |
 //! | `--server-pid PID` | tells the processor time of this process for each message |
 
@@ -41,6 +42,7 @@ struct Options {
     seconds: f64,
     mark_every: u64,
     pause: Duration,
+    batch: bool,
     churn: bool,
     server: Option<Process>,
 }
@@ -54,12 +56,13 @@ fn options() -> Result<Options, Trouble> {
         seconds: args.option("--seconds", 5.0)?,
         mark_every: args.option("--mark-every", 0)?,
         pause: Duration::from_micros(args.option("--pause-us", 0)?),
+        batch: args.flag("--batch"),
         churn: args.flag("--churn"),
         server: args.optional("--server-pid")?.map(Process),
         address: args.loopback_address()?,
     };
     args.done()?;
-    if options.size < 8 || options.depth == 0 || options.connections == 0 {
+    if options.size < HEAD || options.depth == 0 || options.connections == 0 {
         return Err(Trouble::new("--size is at least 8, --depth and --connections at least 1"));
     }
     if options.churn && options.depth != 1 {
@@ -97,22 +100,36 @@ struct Load<'a> {
     done: u64,
     marked: u64,
     scratch: Vec<u8>,
+    /// 0, 1, 2 ... 255, 0 ...: what messages are made of behind their head.
+    ramp: Vec<u8>,
 }
 
-/// What byte `at` of a message is.
-fn byte(number: u64, at: usize, marked: bool) -> u8 {
-    match at {
-        0 => {
-            if marked {
-                MARK
-            } else {
-                0
-            }
-        }
-        // A whole number, so that messages that change places show; then something that depends on both.
-        1..=7 => number.to_le_bytes()[at - 1],
-        _ => (number as usize).wrapping_mul(31).wrapping_add(at) as u8,
+/// The bytes that a message begins with.
+const HEAD: usize = 8;
+
+/// What a message begins with: its mark, and a whole number, so that messages that change places show.
+fn head(number: u64, marked: bool) -> [u8; HEAD] {
+    let [a, b, c, d, e, f, g, _] = number.to_le_bytes();
+    [if marked { MARK } else { 0 }, a, b, c, d, e, f, g]
+}
+
+/// The bytes of a message from `from` on, which is behind its head: they depend on the number and on the position.
+fn tail(ramp: &[u8], number: u64, from: usize, length: usize) -> &[u8] {
+    let begin = (number as usize).wrapping_mul(31).wrapping_add(from) % 256;
+    &ramp[begin..begin + length]
+}
+
+/// Where `piece` is not what the message has from `back` on.
+fn first_wrong(ramp: &[u8], message: &Message, back: usize, piece: &[u8]) -> Option<usize> {
+    let (of_head, of_tail) = piece.split_at(piece.len().min(HEAD.saturating_sub(back)));
+    let head = head(message.number, message.marked);
+    let tail = tail(ramp, message.number, back + of_head.len(), of_tail.len());
+    // Compared whole, which is quick; a search only follows if something is wrong.
+    if of_tail == tail && head[back.min(HEAD)..].starts_with(of_head) {
+        return None;
     }
+    let expected = head.iter().skip(back).take(of_head.len()).chain(tail);
+    expected.zip(piece).position(|(expected, got)| expected != got).map(|at| back + at)
 }
 
 impl Load<'_> {
@@ -149,13 +166,25 @@ impl Load<'_> {
 
     /// Sends one more message on a connection.
     fn send(&mut self, at: usize, sent: Instant) -> Result<(), Trouble> {
+        self.add(at, sent);
+        self.flush(at)
+    }
+
+    /// Adds one more message to what is to be sent on a connection.
+    fn add(&mut self, at: usize, sent: Instant) {
         let number = self.next;
         self.next += 1;
         let marked = self.options.mark_every > 0
             && number % self.options.mark_every == self.options.mark_every - 1;
         let connection = &mut self.connections[at];
         connection.waiting.push_back(Message { number, sent, marked });
-        connection.unsent.extend((0..self.options.size).map(|at| byte(number, at, marked)));
+        connection.unsent.extend(head(number, marked));
+        connection.unsent.extend(tail(&self.ramp, number, HEAD, self.options.size - HEAD));
+    }
+
+    /// Sends what is to be sent, if the connection is there.
+    fn flush(&mut self, at: usize) -> Result<(), Trouble> {
+        let connection = &mut self.connections[at];
         if connection.connected { flush(connection) } else { Ok(()) }
     }
 
@@ -173,17 +202,21 @@ impl Load<'_> {
             };
             let now = Instant::now();
             let mut over = 0;
-            for &got in &self.scratch[..read] {
+            let mut rest = &self.scratch[..read];
+            while !rest.is_empty() {
                 let Some(message) = connection.waiting.front() else {
                     return Err(Trouble::new("more came back than was sent"));
                 };
-                if got != byte(message.number, connection.back, message.marked) {
+                let length = rest.len().min(self.options.size - connection.back);
+                let (piece, behind) = rest.split_at(length);
+                if let Some(at) = first_wrong(&self.ramp, message, connection.back, piece) {
                     return Err(Trouble::new(format!(
-                        "byte {} of message {} is wrong",
-                        connection.back, message.number
+                        "byte {at} of message {} is wrong",
+                        message.number
                     )));
                 }
-                connection.back += 1;
+                rest = behind;
+                connection.back += length;
                 if connection.back == self.options.size {
                     connection.back = 0;
                     let took = now - message.sent;
@@ -208,11 +241,16 @@ impl Load<'_> {
                 let _ = connection.stream.shutdown(Shutdown::Both);
             }
             for _ in 0..over {
-                if self.options.pause.is_zero() {
-                    self.send(at, now)?;
-                } else {
+                if !self.options.pause.is_zero() {
                     self.pausing.push(Reverse((now + self.options.pause, at)));
+                } else if self.options.batch {
+                    self.add(at, now);
+                } else {
+                    self.send(at, now)?;
                 }
+            }
+            if self.options.batch {
+                self.flush(at)?;
             }
             if read < self.scratch.len() {
                 return Ok(());
@@ -293,6 +331,7 @@ pub fn run() -> Result<bool, Trouble> {
         done: 0,
         marked: 0,
         scratch: vec![0; 64 << 10],
+        ramp: (0..options.size + 256).map(|at| at as u8).collect(),
     };
     for at in 0..connections {
         let connection = load.connect(at)?;

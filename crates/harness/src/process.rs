@@ -82,7 +82,8 @@ impl Process {
     }
 }
 
-fn field(text: &str, name: &str) -> Option<u64> {
+/// The number behind `name`, in a file of such lines.
+pub fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }

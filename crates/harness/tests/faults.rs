@@ -114,6 +114,25 @@ fn storm_sees_descriptors_that_leak_and_a_server_that_does_not_confirm() {
     assert!(storm("none", &["--confirm", "test $STORM_HELD = 100"]).good);
 }
 
+/// Messages of more than one read, over connections of which two have the fault.
+fn ping(fault: &str) -> Output {
+    let toy = Toy::start(fault);
+    Command::new(env!("CARGO_BIN_EXE_ping"))
+        .args([&toy.address, "--connections", "100", "--size", "70000", "--seconds", "0.2"])
+        .output()
+        .expect("ping runs")
+}
+
+#[test]
+fn ping_checks_every_byte() {
+    let good = ping("none");
+    assert!(Outcome::of(good).figure("per_second=") > 0);
+    for fault in ["flip", "drop", "twice", "swap", "end"] {
+        let bad = ping(fault);
+        assert_eq!(bad.status.code(), Some(2), "{fault}: {bad:?}");
+    }
+}
+
 fn idle(fault: &str) -> Outcome {
     let toy = Toy::start(fault);
     let output = Command::new(env!("CARGO_BIN_EXE_idle"))
@@ -136,6 +155,23 @@ fn idle_sees_a_timer_and_memory() {
     assert!(!outcome.good && outcome.figure("switches=") > 0, "{}", outcome.line);
     let outcome = idle("fat");
     assert!(!outcome.good && outcome.figure("rss_per_connection=") > 4000, "{}", outcome.line);
+}
+
+#[test]
+fn crowd_sees_memory_and_that_nobody_runs() {
+    let crowd = |fault| {
+        let toy = Toy::start(fault);
+        let output = Command::new(env!("CARGO_BIN_EXE_crowd"))
+            .args([&toy.address, "--connections", "500", "--seconds", "0.1", "--watch", "0.5"])
+            .args(["--server-pid", &toy.pid()])
+            .output()
+            .expect("crowd runs");
+        Outcome::of(output)
+    };
+    let outcome = crowd("none");
+    assert!(outcome.good && outcome.figure("idle_switches=") == 0, "{}", outcome.line);
+    assert!(crowd("fat").figure("rss=") > 4000);
+    assert!(crowd("tick").figure("idle_switches=") > 0);
 }
 
 fn stop(fault: &str, never_read: &str) -> Outcome {

@@ -9,15 +9,16 @@ use compio::{
     net::TcpStream,
     runtime::{self, RuntimeBuilder},
 };
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("compio")?;
     let driver = builder().build()?.driver_type();
+    let buffer = server.buffer();
     server.deal(move |mut connections| {
         builder().build()?.block_on(async {
             while let Some(stream) = connections.recv().await {
-                runtime::spawn(echo(TcpStream::from_std(stream)?, stall)).detach();
+                runtime::spawn(echo(TcpStream::from_std(stream)?, stall, buffer)).detach();
             }
             Ok(())
         })
@@ -36,8 +37,8 @@ fn builder() -> RuntimeBuilder {
     builder
 }
 
-async fn echo(mut stream: TcpStream, stall: &Stall) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(BUFFER);
+async fn echo(mut stream: TcpStream, stall: &Stall, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
     loop {
         let BufResult(count, mut received) = stream.read(buffer).await;
         if count? == 0 {

@@ -9,7 +9,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use slab::Slab;
 
@@ -24,25 +24,19 @@ struct Connection {
 
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("epoll by hand")?;
-    for at in 0..server.threads() {
-        let listener = server.listener()?;
-        std::thread::Builder::new().name(format!("serve-{at}")).spawn(move || {
-            if let Err(error) = serve(&listener, stall) {
-                completion_port_peers::fail(&error);
-            }
-        })?;
-    }
+    let buffer = server.buffer();
+    server.share(move |listener| serve(&listener, stall, buffer))?;
     let threads = server.threads();
     server.run(format_args!("{threads} pollers, level-triggered"), stall)
 }
 
-fn serve(listener: &TcpListener, stall: &Stall) -> io::Result<()> {
+fn serve(listener: &TcpListener, stall: &Stall, buffer: usize) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let poller = epoll::create(CreateFlags::CLOEXEC)?;
     let of_listener = EventData::new_u64(LISTENER);
     epoll::add(&poller, listener, of_listener, EventFlags::IN | EventFlags::EXCLUSIVE)?;
     let mut connections = Slab::<Connection>::new();
-    let mut buffer = [0; BUFFER];
+    let mut buffer = vec![0; buffer];
     let mut events = Vec::with_capacity(256);
     loop {
         events.clear();

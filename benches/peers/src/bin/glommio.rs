@@ -2,18 +2,19 @@
 
 use std::io;
 
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, net::TcpStream};
 
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("glommio")?;
     drop(build()?); // whether it can be had at all
+    let buffer = server.buffer();
     server.deal(move |mut connections| {
         build()?.run(async {
             while let Some(stream) = connections.recv().await {
                 let stream = TcpStream::from(socket2_04::Socket::from(stream));
-                glommio::spawn_local(echo(stream, stall)).detach();
+                glommio::spawn_local(echo(stream, stall, buffer)).detach();
             }
             Ok(())
         })
@@ -26,8 +27,8 @@ fn build() -> io::Result<LocalExecutor> {
     LocalExecutorBuilder::new(Placement::Unbound).make().map_err(io::Error::from)
 }
 
-async fn echo(mut stream: TcpStream, stall: &Stall) -> io::Result<()> {
-    let mut buffer = [0; BUFFER];
+async fn echo(mut stream: TcpStream, stall: &Stall, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {

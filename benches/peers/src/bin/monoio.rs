@@ -2,7 +2,7 @@
 
 use std::io;
 
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 use monoio::{
     IoUringDriver, Runtime, RuntimeBuilder,
     io::{AsyncReadRent, AsyncWriteRentExt},
@@ -12,10 +12,11 @@ use monoio::{
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("monoio")?;
     drop(build()?); // whether it can be had at all
+    let buffer = server.buffer();
     server.deal(move |mut connections| {
         build()?.block_on(async {
             while let Some(stream) = connections.recv().await {
-                monoio::spawn(echo(TcpStream::from_std(stream)?, stall));
+                monoio::spawn(echo(TcpStream::from_std(stream)?, stall, buffer));
             }
             Ok(())
         })
@@ -31,8 +32,8 @@ fn build() -> io::Result<Runtime<IoUringDriver>> {
     RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).build()
 }
 
-async fn echo(mut stream: TcpStream, stall: &Stall) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(BUFFER);
+async fn echo(mut stream: TcpStream, stall: &Stall, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
     loop {
         let (count, received) = stream.read(buffer).await;
         if count? == 0 {

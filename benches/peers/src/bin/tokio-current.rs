@@ -2,7 +2,7 @@
 
 use std::io;
 
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,12 +12,13 @@ use tokio::{
 
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("tokio-current")?;
+    let buffer = server.buffer();
     server.deal(move |mut connections| {
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         LocalSet::new().block_on(&runtime, async {
             while let Some(stream) = connections.recv().await {
                 stream.set_nonblocking(true)?;
-                tokio::task::spawn_local(echo(TcpStream::from_std(stream)?, stall));
+                tokio::task::spawn_local(echo(TcpStream::from_std(stream)?, stall, buffer));
             }
             Ok(())
         })
@@ -26,8 +27,8 @@ fn main() -> Outcome {
     server.run(format_args!("{threads} current-thread runtimes, epoll"), stall)
 }
 
-async fn echo(mut stream: TcpStream, stall: &Stall) -> io::Result<()> {
-    let mut buffer = [0; BUFFER];
+async fn echo(mut stream: TcpStream, stall: &Stall, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use completion_port_peers::{BUFFER, Outcome, Server, Stall};
+use completion_port_peers::{Outcome, Server, Stall};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -11,7 +11,7 @@ use tokio::{
 
 fn main() -> Outcome {
     let (server, stall) = Server::of_process("tokio-multi")?;
-    let threads = server.threads();
+    let (threads, buffer) = (server.threads(), server.buffer());
     let runtime =
         runtime::Builder::new_multi_thread().worker_threads(threads).enable_io().build()?;
     let listener = server.listener()?;
@@ -23,7 +23,7 @@ fn main() -> Outcome {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
-                    tokio::spawn(echo(stream, stall));
+                    tokio::spawn(echo(stream, stall, buffer));
                 }
                 Err(error) => {
                     eprintln!("accept: {error}");
@@ -35,8 +35,8 @@ fn main() -> Outcome {
     server.run(format_args!("multi-thread runtime, {threads} workers, epoll"), stall)
 }
 
-async fn echo(mut stream: TcpStream, stall: &Stall) -> io::Result<()> {
-    let mut buffer = [0; BUFFER];
+async fn echo(mut stream: TcpStream, stall: &Stall, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
