@@ -122,9 +122,40 @@ fn it_does_not_wait_for_one_that_a_look_finds_out_for_long() {
     assert_eq!(given(&scheduler, &parked), None, "nobody has looked");
     scheduler.look();
     assert_eq!(given(&scheduler, &parked), None, "it may be about to come back");
-    scheduler.look();
+    look_until(&scheduler, || scheduler.counters().released_by_watch == 1);
     assert_eq!(given(&scheduler, &parked), Some(1));
-    assert_eq!(scheduler.counters().released_by_watch, 1);
+}
+
+/// One that burns has not had the processor to itself between two looks, perhaps: looks until one has seen what it is to see.
+fn look_until(scheduler: &Scheduler<u32>, mut seen: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !seen() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is never seen");
+        scheduler.look();
+    }
+}
+
+/// A worker that could run and gets no processor is left alone, and helped all the same when it has been out for long.
+#[test]
+fn one_that_waits_for_a_processor_is_helped_late() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    scheduler.push(1);
+    // A look that sees that, and whether it finds somebody burning.
+    let look = |after| {
+        clock.advance(after);
+        let mut state = scheduler.state();
+        let (suspects, progress) = state.suspects(clock.now());
+        let again = suspects.into_iter().filter(|one| one.again);
+        let seen: Vec<_> = again.map(|one| (Seen::Waiting, one)).collect();
+        let (wakes, burning) = state.judge(&seen, progress, clock.now());
+        drop(state);
+        scheduler.carry_out(wakes);
+        burning
+    };
+    assert!(!look(policy::SOON) && !look(policy::SOON));
+    assert_eq!((given(&scheduler, &parked), scheduler.counters().took_over), (None, 0));
+    assert!(look(policy::OVERDUE - policy::SOON * 2), "as good as");
+    assert_eq!(given(&scheduler, &parked), Some(1));
 }
 
 /// The look that tells is soon, and the others are as rare as before.
@@ -211,7 +242,7 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
     scheduler.look();
     assert!(scheduler.fall_asleep(seating).is_some(), "it may come back in time");
     clock.advance(Duration::from_nanos(1));
-    scheduler.look();
+    look_until(&scheduler, || scheduler.counters().took_over == 1);
     assert!(scheduler.fall_asleep(seating).is_none(), "there is something to look at first");
     let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
     let Next::Drive(seating) = next else { panic!("there is nothing to take") };
@@ -229,11 +260,7 @@ fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
     scheduler.push(1);
     clock.advance(policy::SOON);
     // It may be on its way to sleep.
-    let begun = Instant::now();
-    while scheduler.counters().released_by_observation == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it is never seen to be blocked");
-        scheduler.look();
-    }
+    look_until(&scheduler, || scheduler.counters().released_by_observation == 1);
     let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
     assert!(matches!(next, Next::Taken));
     assert_eq!(out, [0, 1]);
@@ -287,8 +314,7 @@ fn relieved() -> (Pair, usize, Vec<u32>) {
         panic!("one runs already");
     };
     clock.advance(policy::SOON);
-    scheduler.look();
-    scheduler.look();
+    look_until(&scheduler, || scheduler.counters().took_over == 1);
     let Some(Next::Drive(seating)) = scheduler.given(&parked, 1, &mut out) else {
         panic!("the driver is taken from the one that is out");
     };

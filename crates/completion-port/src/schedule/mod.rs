@@ -562,7 +562,7 @@ impl<P> Scheduler<P> {
                 state.closer = Some(thread::current());
             }
             if !sync::park_until(deadline) {
-                return false;
+                return self.state().seats.is_empty();
             }
         }
     }

@@ -57,5 +57,8 @@ pub(super) const KEPT_UP: Duration = Duration::from_millis(2);
 pub(super) const WARY: Duration = Duration::from_millis(20);
 /// So many looks in a row that find nothing to watch end the watch.
 pub(super) const IDLE_LOOKS: u32 = 3;
+/// Who waits for a processor comes back by itself when it gets one, and whoever were sent to help would want one, too. After so long it
+/// is helped all the same.
+pub(super) const OVERDUE: Duration = Duration::from_millis(10);
 /// A worker that has burned the processor for longer is looked at seldom.
 pub(super) const LONG: Duration = Duration::from_millis(200);

@@ -94,6 +94,13 @@ pub(super) struct Worker {
     pub since_look: u32,
 }
 
+impl Worker {
+    /// It has been out for so long that it is helped, whatever it waits for.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.out.is_none_or(|since| now.saturating_duration_since(since) >= policy::OVERDUE)
+    }
+}
+
 /// A waiter looks at those who are out.
 pub(super) struct Watch<P> {
     pub by: Watcher<P>,

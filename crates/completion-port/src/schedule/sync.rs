@@ -37,6 +37,7 @@ pub(super) fn park_until(deadline: Option<Instant>) -> bool {
                 return false;
             }
             thread::park_timeout(left);
+            return Instant::now() < deadline;
         }
     }
     true

@@ -11,7 +11,8 @@
 //! [`SELDOM`](policy::SELDOM) while all come back, and as [`CALM`](policy::CALM) if that has been so for a while. They end when nobody
 //! is out: an idle port has no timer.
 //!
-//! One that waits for a processor is helped like one that burns it, but not hurried for: more looks would take more of what it waits for.
+//! One that waits for a processor is left alone for [`OVERDUE`](policy::OVERDUE): it comes back by itself when it gets one, which no help
+//! can hasten, and more looks would take more of what it waits for. A processor that is free the system gives it at once.
 
 use std::{sync::Arc as StdArc, time::Instant};
 
@@ -82,7 +83,7 @@ impl<P> State<P> {
         progress: bool,
         now: Instant,
     ) -> (Wakes, bool) {
-        let (mut burning, mut waiting, mut stuck) = (false, false, false);
+        let (mut burning, mut pre_empted, mut stuck) = (false, false, false);
         let released_before = self.counters.released_by_observation;
         // While they were looked at, others have gone out, or they themselves again.
         let is_seen = |number: usize, worker: &Worker| {
@@ -103,16 +104,19 @@ impl<P> State<P> {
                 self.active -= 1;
                 self.counters.released_by_observation += 1;
                 self.wary = now.checked_add(policy::WARY);
+            } else if *seen == Seen::Waiting && !worker.is_overdue(now) {
+                // It comes back when it gets a processor; whoever came to help would want that one, too.
+                pre_empted = true;
+                continue;
             } else {
-                burning |= *seen != Seen::Waiting;
-                waiting = true;
+                burning = true;
             }
             // What its drivers bring is not to wait for it. One that is not looked at again loses them in any case.
             if *seen == Seen::Blocked || self.is_somebody_free() {
                 self.counters.took_over += self.take_drivers_of(Some(*number)) as u64;
             }
         }
-        let behind = !progress && (waiting || stuck);
+        let behind = !progress && !pre_empted && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
         if seen.iter().any(|(seen, _)| *seen != Seen::Waiting) {
             self.alert = now.checked_add(policy::WARY);
@@ -124,7 +128,7 @@ impl<P> State<P> {
             released || !self.burning_since.is_some_and(long) && (burning || self.is_eager(now));
         // A packet that may run waits for nobody but whoever looks.
         let waits = !self.ready.is_empty() && self.may_run();
-        let needed = waiting || waits || progress && self.is_watch_needed();
+        let needed = burning || pre_empted || waits || progress && self.is_watch_needed();
         let alert = self.alert.is_some_and(|until| now < until);
         let rarest = if alert { policy::SELDOM } else { policy::CALM };
         if let Some(watch) = &mut self.watch {
