@@ -2,10 +2,10 @@
 
 mod util;
 
-use std::{collections::BTreeSet, io::Write, thread};
+use std::{collections::BTreeSet, io::Write, thread, time::Duration};
 
 use completion_port::{Buffer, CompletionPort, PoolOptions};
-use util::{child::alone_as, get, pair, pattern, proc::resident};
+use util::{child::alone_as, get, pair, pattern, proc::resident, until};
 
 fn port(pool: PoolOptions) -> CompletionPort<(), ()> {
     CompletionPort::builder().pool(pool).build().expect("a port")
@@ -117,6 +117,42 @@ fn memory_is_reserved_and_not_touched() {
             let ports: Vec<_> = (0..10).map(|_| port(PoolOptions::new())).collect();
             let each = resident().saturating_sub(before) / ports.len();
             assert!(each < 1 << 20, "{each} bytes for a port that does nothing");
+        },
+    );
+}
+
+/// Buffers that are wanted again and again stay resident, however many they are, until they are not wanted any more. In a process of
+/// its own, whose memory nobody else uses.
+#[test]
+fn what_is_in_steady_use_stays_resident_for_a_while() {
+    const MANY: usize = 1000;
+    alone_as(
+        "what_is_in_steady_use_stays_resident_for_a_while",
+        |command| command.output(),
+        || {
+            let port = port(PoolOptions::new());
+            let all = || {
+                let lend = |_| {
+                    let mut buffer = port.lend().expect("a buffer");
+                    buffer.extend_from_slice(&[1; 16 << 10]);
+                    buffer
+                };
+                (0..MANY).map(lend).collect::<Vec<_>>()
+            };
+            let before = resident();
+            let few = before + (6 << 20);
+            drop(all());
+            let after_one = resident();
+            assert!(after_one < few, "{after_one} bytes after a burst, {before} before");
+            drop(all());
+            let after_two = resident();
+            assert!(after_two > before + (12 << 20), "{after_two} bytes, {before} before");
+            // Whoever waits in the port sees to it.
+            until("it is given back", || {
+                let nothing = port.get_timeout(Duration::from_millis(1));
+                assert!(nothing.is_err(), "there is nothing to take");
+                resident() < few
+            });
         },
     );
 }

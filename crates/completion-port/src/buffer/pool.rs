@@ -1,8 +1,10 @@
 //! The pool that lends a buffer when data arrives, so that an idle connection pins none.
 //!
 //! One reserved region of memory, cut into buffers of equal size. A buffer that comes back is kept *warm* (resident) while few
-//! are; the others' pages go back to the system at once, so that memory falls after a burst. What is lent is bounded; who asks
-//! beyond that waits (the port keeps the order), and the pool tells the port when something has come back.
+//! are; the others' pages go back to the system at once, so that memory falls after a burst. Where such a buffer is wanted again, the
+//! pool keeps more of them warm: thousands of busy connections would fetch and give back a page for each message otherwise. That
+//! wears off within seconds, if the port [asks](Pool::relax) now and then. What is lent is bounded; who asks beyond that waits (the port
+//! keeps the order), and the pool tells the port when something has come back.
 
 use std::{
     fmt, io, slice,
@@ -15,8 +17,10 @@ use std::{
 use super::Buffer;
 use crate::sys::memory::Region;
 
-/// How many free buffers stay resident: enough for the burst of a busy moment, 2 MiB with the default size.
+/// How many free buffers stay resident in any case: enough for the burst of a busy moment, 2 MiB with the default size.
 const WARM: usize = 128;
+/// Of most processors; elsewhere the buffers are spread a little less well.
+const CACHE_LINE: usize = 64;
 
 /// The size and number of the buffers that a port lends.
 ///
@@ -38,7 +42,7 @@ pub struct PoolOptions {
 }
 
 impl PoolOptions {
-    /// 16 KiB a buffer and at most 16,384 of them lent at a time (256 MiB, reserved and not touched before it is needed).
+    /// 16 KiB a buffer and at most 16,384 of them lent at a time (256 MiB; the room for it is reserved, and not touched before it is needed).
     #[must_use]
     pub const fn new() -> Self {
         Self { buffer_size: 16 * 1024, limit: 16 * 1024, guard: false }
@@ -103,6 +107,8 @@ pub struct PoolSnapshot {
 pub(crate) struct Pool {
     region: Region,
     size: usize,
+    /// From one buffer's pages to the next one's: a page more than a buffer is long.
+    stride: usize,
     limit: usize,
     guard: bool,
     free: Mutex<Free>,
@@ -110,6 +116,8 @@ pub(crate) struct Pool {
     ready: AtomicUsize,
     /// A receive waits for a buffer: whoever gives one back calls `returned`.
     starving: AtomicBool,
+    /// More free buffers than [`WARM`] may be resident.
+    swollen: AtomicBool,
     waited: AtomicU64,
     returned: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -117,6 +125,8 @@ pub(crate) struct Pool {
 struct Free {
     /// Resident, the last one given back on top: its pages are the hottest.
     warm: Vec<u16>,
+    /// So many stay resident now.
+    keep: usize,
     /// Given back to the system.
     cold: Vec<u16>,
     /// From here on never used.
@@ -142,7 +152,8 @@ impl Pool {
         }
         let page = crate::sys::memory::page_size();
         let size = options.buffer_size.div_ceil(page).saturating_mul(page);
-        let total = size.checked_mul(options.limit).filter(|_| size <= i32::MAX as usize);
+        let stride = size.saturating_add(page);
+        let total = stride.checked_mul(options.limit).filter(|_| size <= i32::MAX as usize);
         let total = total.ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the pool's buffers are too large")
         })?;
@@ -158,11 +169,19 @@ impl Pool {
         Ok(Arc::new(Self {
             region,
             size,
+            stride,
             limit: options.limit,
             guard: options.guard,
-            free: Mutex::new(Free { warm: Vec::new(), cold: Vec::new(), untouched: 0, peak: 0 }),
+            free: Mutex::new(Free {
+                warm: Vec::new(),
+                keep: WARM,
+                cold: Vec::new(),
+                untouched: 0,
+                peak: 0,
+            }),
             ready: AtomicUsize::new(0),
             starving: AtomicBool::new(false),
+            swollen: AtomicBool::new(false),
             waited: AtomicU64::new(0),
             returned: OnceLock::new(),
         }))
@@ -186,13 +205,22 @@ impl Pool {
         self.size
     }
 
+    /// Where the pages of a buffer begin.
+    fn pages_of(&self, slot: u16) -> usize {
+        usize::from(slot) * self.stride
+    }
+
+    /// Where the buffer begins, within them: at another line of the processor's caches than its neighbours. All at the beginning of
+    /// their pages, the first bytes of thousands of buffers would have to share a handful of places there.
     fn slot_ptr(&self, slot: u16) -> *mut u8 {
-        self.region.at(usize::from(slot) * self.size)
+        let number = usize::from(slot);
+        let line = (number * 5 + number / 16) * CACHE_LINE % (self.stride - self.size);
+        self.region.at(self.pages_of(slot) + line)
     }
 
     fn take(&self, for_driver: bool) -> Option<u16> {
         let mut free = self.free();
-        let slot = match free.warm.pop().or_else(|| free.cold.pop()) {
+        let slot = match free.warm.pop().or_else(|| self.warm_up(&mut free)) {
             Some(slot) => slot,
             None if free.untouched < self.limit => {
                 free.untouched += 1;
@@ -205,26 +233,62 @@ impl Pool {
         }
         drop(free);
         if self.guard {
-            self.region.unprotect(usize::from(slot) * self.size, self.size);
+            self.region.unprotect(self.pages_of(slot), self.stride);
         }
         Some(slot)
     }
 
+    /// One that was given back to the system too early: more stay resident from now on.
+    fn warm_up(&self, free: &mut Free) -> Option<u16> {
+        let slot = free.cold.pop()?;
+        free.keep += 1;
+        self.swollen.store(true, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    /// Whether more memory stays resident than an idle port needs, so that [`Pool::relax`] is to be called in a while.
+    pub(crate) fn is_swollen(&self) -> bool {
+        self.swollen.load(Ordering::Relaxed)
+    }
+
+    /// Gives most of what is resident without need back to the system.
+    pub(crate) fn relax(&self) {
+        let mut free = self.free();
+        free.keep = WARM + (free.keep - WARM) / 4;
+        self.swollen.store(free.keep > WARM, Ordering::Relaxed);
+        let surplus = free.warm.len().saturating_sub(free.keep);
+        // The coldest.
+        let surplus: Vec<_> = free.warm.drain(..surplus).collect();
+        drop(free);
+        surplus.into_iter().for_each(|slot| self.chill(slot));
+        self.tell();
+    }
+
+    /// A free buffer, on no list, gives its pages back to the system.
+    fn chill(&self, slot: u16) {
+        // Before it is on a list, from where another thread may take and fill it; and without the lock, since it takes long.
+        self.region.discard(self.pages_of(slot), self.stride);
+        self.free().cold.push(slot);
+    }
+
     fn put_back(&self, slot: u16) {
-        let offset = usize::from(slot) * self.size;
         if self.guard {
-            self.region.protect(offset, self.size);
+            self.region.protect(self.pages_of(slot), self.stride);
         }
         let mut free = self.free();
         free.peak = free.peak.max(self.lent(&free));
-        if free.warm.len() < WARM {
+        if free.warm.len() < free.keep {
             free.warm.push(slot);
+            drop(free);
         } else {
-            // Under the lock: once it is on a list, another thread may fill it.
-            self.region.discard(offset, self.size);
-            free.cold.push(slot);
+            drop(free);
+            self.chill(slot);
         }
-        drop(free);
+        self.tell();
+    }
+
+    /// A buffer has come back: who waits for one is told.
+    fn tell(&self) {
         // Pairs with `set_starving`: either this thread sees the flag, or that one sees the buffer.
         let starving = self.starving.load(Ordering::SeqCst);
         if let (true, Some(hook)) = (starving, self.returned.get()) {

@@ -9,6 +9,7 @@ use super::recv::one;
 use crate::{
     handle::{EndOf, Handle, flush, stop_reading},
     operation::{Context, OpId, OpKind, Operation, Refused},
+    port::Due,
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -53,9 +54,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let port = &self.0.port;
         // A deadline beyond the clock's range is none.
         if let Some(at) = port.drivers.now().checked_add(deadline) {
-            let (key, first) = port
-                .timers
-                .arm(at, EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence });
+            let (key, first) = port.timers.arm(
+                at,
+                Due::End(EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence }),
+            );
             if !stop_reading(&self.0, id.sequence, Some(key)) {
                 port.timers.disarm(key);
             } else if first {

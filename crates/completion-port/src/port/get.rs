@@ -279,14 +279,15 @@ pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
             None
         });
     }
-    while let Some(end) = shared.timers.due(shared.drivers.now()) {
-        let mut end = Some(end);
+    while let Some(due) = shared.timers.due(shared.drivers.now()) {
+        let mut due = Some(due);
         guarded(&mut || {
-            if let Some(end) = end.take() {
-                end.expire();
+            if let Some(due) = due.take() {
+                shared.fire(due);
             }
             None
         });
     }
+    shared.let_pool_relax();
     panic
 }

@@ -6,19 +6,20 @@
 
 mod builder;
 mod close;
+mod due;
 pub(crate) mod get;
 mod shared;
 mod snapshot;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-pub(crate) use self::shared::Shared;
 pub use self::{
     builder::Builder,
     close::CloseOnDrop,
     get::GetError,
     snapshot::{InFlight, Snapshot},
 };
+pub(crate) use self::{due::Due, shared::Shared};
 use crate::{
     buffer::Buffer,
     error,

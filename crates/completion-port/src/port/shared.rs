@@ -5,16 +5,17 @@ use std::{
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use slab::Slab;
 
+use super::Due;
 use crate::{
     buffer::Pool,
-    handle::{Aside, EndOf, Handle, Inner, NotAssociated, Role, Source, sealed},
+    handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Header},
     schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
     sys::{Drivers, Event, choose::DriverChoice},
@@ -25,7 +26,9 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     pub drivers: Arc<Drivers>,
     pub choice: DriverChoice,
     pub pool: Arc<Pool>,
-    pub timers: Timers<EndOf<K, T>>,
+    pub timers: Timers<Due<K, T>>,
+    /// The pool is to relax, and a timer is armed for it.
+    pub(super) relaxing: AtomicBool,
     pub limit: usize,
     pub queue_limit: usize,
     pub drain: Duration,
@@ -82,6 +85,7 @@ impl<K, T> Shared<K, T> {
             choice,
             pool,
             timers: Timers::new(),
+            relaxing: AtomicBool::new(false),
             limit,
             queue_limit,
             drain,
