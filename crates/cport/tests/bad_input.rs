@@ -11,7 +11,7 @@ use common::{assert_refused, cport, output, run, said};
 #[test]
 fn wrong_arguments_get_one_line_and_code_2() {
     let cases: [(&[&str], &[&str]); 12] = [
-        (&[], &["serve, client or doctor"]),
+        (&[], &["serve, client, bench or doctor"]),
         (&["dance"], &["dance"]),
         (&["serve", "nonsense"], &["nonsense", "127.0.0.1:9190"]),
         (&["serve", "127.0.0.1"], &["127.0.0.1:9190"]),
