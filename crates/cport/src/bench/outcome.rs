@@ -248,7 +248,7 @@ fn setup(options: &Bench, plan: &Plan, driver: String) -> Setup {
 
 /// What a process took between two looks.
 fn cost(pid: usize, before: Usage, after: Usage, messages: u64) -> Cost {
-    let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+    let cpu = after.cpu_since(&before).as_secs_f64();
     Cost {
         pid,
         cpu_s: cpu,

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use completion_port::DriverKind;
+
 use super::options::Bench;
 
 /// Bytes that are sent at a time, if messages are shorter.
@@ -32,6 +34,8 @@ pub struct Plan {
     pub depth: usize,
     /// Messages that are sent together at most.
     pub at_once: usize,
+    /// Which driver the threads' ports have; `None` is the best that the machine offers.
+    pub driver: Option<DriverKind>,
     /// Messages a second of all threads, in an open loop.
     pub rate: Option<f64>,
     /// A new connection for each message.
@@ -52,6 +56,7 @@ impl Plan {
             size: options.size.get(),
             depth: options.pipeline.get(),
             at_once: (PIECE / options.size.get()).max(1),
+            driver: options.driver(),
             rate: options.rate,
             churn: options.churn,
             timeout: options.timeout(),
@@ -72,10 +77,9 @@ impl Plan {
     /// At the end: until when what is overdue may still leave, and until when what is on its way is waited for.
     pub fn overtime(&self) -> [Instant; 2] {
         let now = Instant::now();
-        if self.stop.load(Relaxed) {
-            [now, now + HASTE.min(self.timeout)]
-        } else {
-            [now + OVERTIME.min(self.timeout), now + self.timeout]
-        }
+        let interrupted = self.stop.load(Relaxed);
+        let overtime = if interrupted { Duration::ZERO } else { OVERTIME.min(self.timeout) };
+        let patience = if interrupted { HASTE.min(self.timeout) } else { self.timeout };
+        [now + overtime, now + overtime + patience]
     }
 }

@@ -9,18 +9,35 @@ pub struct Process(pub usize);
 /// What it has taken so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Processor time of all its threads, in user and in kernel mode.
-    pub cpu: Duration,
+    /// Processor time of the threads that live, in user and in kernel mode, to the nanosecond.
+    threads: Duration,
+    /// The same of all that ever lived, to two ticks of the kernel's.
+    process: Duration,
     /// Resident memory, in KiB.
     pub resident_kib: u64,
+}
+
+impl Usage {
+    /// Processor time since an earlier look: that of the threads, unless some have ended and the process has taken more.
+    pub fn cpu_since(&self, before: &Usage) -> Duration {
+        let process = self.process.saturating_sub(before.process);
+        let threads = self.threads.saturating_sub(before.threads);
+        if process > threads + Duration::from_secs_f64(2.0 / ticks_per_second()) {
+            process
+        } else {
+            threads
+        }
+    }
 }
 
 impl Process {
     /// What it has taken so far.
     pub fn usage(self) -> io::Result<Usage> {
-        // Threads tell nanoseconds, but only those that live; the process tells hundredths of a second.
-        let cpu = self.cpu_of_threads().or_else(|_| self.cpu_of_process())?;
-        Ok(Usage { cpu, resident_kib: self.resident_kib()? })
+        Ok(Usage {
+            threads: self.cpu_of_threads()?,
+            process: self.cpu_of_process()?,
+            resident_kib: self.resident_kib()?,
+        })
     }
 
     /// Reads one of its files.
@@ -32,17 +49,8 @@ impl Process {
     fn cpu_of_threads(self) -> io::Result<Duration> {
         let mut sum = 0;
         for entry in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            let text = match fs::read_to_string(entry?.path().join("schedstat")) {
-                Ok(text) => text,
-                // A thread that has ended meanwhile.
-                Err(error)
-                    if self.read("schedstat").is_ok()
-                        && error.kind() == io::ErrorKind::NotFound =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            // It may have ended meanwhile, or the kernel does not count so exactly: then there is the figure of the process.
+            let Ok(text) = fs::read_to_string(entry?.path().join("schedstat")) else { continue };
             let first = text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok());
             sum += first.ok_or_else(odd)?;
         }
@@ -100,9 +108,23 @@ mod tests {
         let me = Process(std::process::id() as usize);
         let before = me.usage().expect("it lives");
         assert!(before.resident_kib > 100);
-        while me.usage().expect("it lives").cpu == before.cpu {}
-        assert!(me.cpu_of_process().is_ok());
+        while me.usage().expect("it lives").cpu_since(&before).is_zero() {}
         assert!(Process(usize::MAX).usage().is_err());
+    }
+
+    #[test]
+    fn threads_that_have_ended_count_too() {
+        let usage = |threads, process| Usage {
+            threads: Duration::from_millis(threads),
+            process: Duration::from_millis(process),
+            resident_kib: 0,
+        };
+        assert_eq!(
+            usage(150, 160).cpu_since(&usage(100, 100)),
+            Duration::from_millis(50),
+            "within two ticks"
+        );
+        assert_eq!(usage(90, 500).cpu_since(&usage(100, 100)), Duration::from_millis(400));
     }
 
     #[test]
