@@ -573,7 +573,7 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
     let there = there.to_string();
     let strange = Removed::new("strange.json");
     std::fs::write(&strange.0, "{\"format\": 3}").expect("written");
-    let cases: [(&[&str], &[&str]); 18] = [
+    let cases: [(&[&str], &[&str]); 19] = [
         (&[&nobody], &[&nobody, "nobody listens", "cport serve"]),
         (&[&nobody, "--udp"], &[&nobody, "nobody listens"]),
         (&["nonsense"], &["nonsense", "127.0.0.1:9190"]),
@@ -585,6 +585,7 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
         (&[&there, "--pipeline", "1000000"], &["--pipeline", "at most"]),
         (&[&there, "--connections", "0"], &["connections", "from 1 up"]),
         (&[&there, "--connections", "99999999999"], &["--connections", "descriptors", "ulimit"]),
+        (&[&there, "--pipeline", "60000", "--size", "60000000"], &["--pipeline", "on their way"]),
         (&[&there, "--threads", "0"], &["threads"]),
         (&[&there, "--duration", "0"], &["duration", "0.001"]),
         (&[&there, "--churn", "--udp"], &["--churn", "--udp"]),

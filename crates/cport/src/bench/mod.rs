@@ -1,9 +1,11 @@
 //! `cport bench`: a load generator for echo servers.
 //!
-//! - [`options`]: what may be asked for. [`run`]: one run, from the first connection to the figures; [`plan`]: what its threads share.
+//! - [`options`]: what may be asked for. [`mod@run`]: one run; [`plan`]: what its threads share, [`threads`]: what each does,
+//!   [`watch`]: what the main thread does meanwhile.
 //! - [`tcp`], [`udp`]: one thread's share of the load. [`schedule`]: when messages are due. [`pattern`]: what is in them.
-//! - [`meter`]: what a thread measures. [`outcome`]: what it all comes to, as JSON; [`table`], [`report`]: the same for people.
+//! - [`meter`]: what a thread measures, [`errors`] among it. [`outcome`]: what it all comes to, as JSON; [`table`], [`report`]: the same for people.
 
+mod errors;
 mod figures;
 mod meter;
 mod options;
@@ -18,7 +20,9 @@ mod schedule;
 mod source;
 mod table;
 mod tcp;
+mod threads;
 mod udp;
+mod watch;
 
 use std::{fs, io};
 

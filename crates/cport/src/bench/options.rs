@@ -19,6 +19,8 @@ const LONGEST_DATAGRAM: usize = 65_507;
 const SHORTEST_DATAGRAM: usize = 8;
 /// Messages on their way on one connection at most.
 const DEEPEST: usize = 1 << 16;
+/// Bytes on their way on all connections at most: they are in memory.
+const MOST_BYTES: u64 = 4 << 30;
 /// Messages a second at most: more than a machine can.
 const FASTEST: f64 = 1e8;
 /// Descriptors for other things than connections: the ports, the standard streams, the report.
@@ -148,12 +150,21 @@ impl Bench {
         if pipeline > DEEPEST {
             return refuse(format!("--pipeline {pipeline}: at most {DEEPEST}"));
         }
+        self.check_descriptors()?;
+        let all = [pipeline, self.connections.get()]
+            .iter()
+            .fold(size as u64, |all, n| all.saturating_mul(*n as u64));
+        if all > MOST_BYTES {
+            return refuse(format!(
+                "--connections, --size and --pipeline put {all} bytes on their way: at most {MOST_BYTES}"
+            ));
+        }
         if self.server_pid.is_some() && !cfg!(target_os = "linux") {
             return refuse(
                 "--server-pid is not available on this system: it needs Linux' /proc".into(),
             );
         }
-        self.check_descriptors()
+        Ok(())
     }
 
     /// Refuses more connections than this process may have descriptors. Each of a churn has its successor open before it is closed.

@@ -9,12 +9,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    meter::{Errors, Measured},
-    options::Bench,
-    plan::Plan,
-    process::Usage,
-};
+use super::{errors::Errors, meter::Measured, options::Bench, plan::Plan, process::Usage};
 use crate::error::{Failure, plain};
 
 /// The form of the JSON. A later form that a reader of this one would misread gets another number.

@@ -14,7 +14,8 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    meter::{Kind, Measured, Meter},
+    errors::Kind,
+    meter::{Measured, Meter},
     pattern::Pattern,
     plan::Plan,
     schedule::{Clock, Cursor, Schedule},

@@ -2,6 +2,8 @@
 
 /// Ticks on an axis at most.
 const TICKS: usize = 8;
+/// How far the greatest value may be beyond the end, in ticks: it is drawn there.
+const LEEWAY: f64 = 0.02;
 
 /// One axis: from the least to the greatest value.
 #[derive(Debug, Clone)]
@@ -27,7 +29,8 @@ impl Scale {
             .into_iter()
             .find(|step| *step >= raw)
             .unwrap_or(raw);
-        let count = (greatest / step).ceil() as usize;
+        // A run of three seconds and a bit does not need a fourth.
+        let count = (greatest / step - LEEWAY).ceil().max(1.0) as usize;
         let ticks = (0..=count.min(2 * TICKS)).map(|n| n as f64 * step).collect();
         Self { ends: (0.0, count as f64 * step), logarithmic: false, ticks }
     }
@@ -93,6 +96,7 @@ mod tests {
         let scale = Scale::linear([3.0, 271_033.0].into_iter());
         assert_eq!(scale.ticks, [0.0, 1e5, 2e5, 3e5]);
         assert_eq!(scale.place(150_000.0), Some(0.5));
+        assert_eq!(Scale::linear([3.001].into_iter()).ticks, [0.0, 1.0, 2.0, 3.0]);
         assert_eq!(Scale::linear([f64::NAN, 0.0].into_iter()).ticks.len(), 6);
         assert!(Scale::linear([f64::MAX].into_iter()).ticks.len() < 20);
     }
