@@ -102,10 +102,14 @@ fn help_and_version_are_no_errors() {
     for (args, words) in [
         (
             &["--help"] as &[&str],
-            &["serve", "client", "doctor", "COMPLETION_PORT_DRIVER"] as &[&str],
+            &["serve", "client", "bench", "doctor", "COMPLETION_PORT_DRIVER"] as &[&str],
         ),
         (&["serve", "--help"], &["--workers", "--grace", "--max-connections", "unsent", "open=N"]),
         (&["client", "--help"], &["filter"]),
+        (
+            &["bench", "--help"],
+            &["--rate", "--churn", "--server-pid", "--report", "Open loop", "Exit codes"],
+        ),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
     ] {
         let (code, stdout, stderr) = said(&run(args));

@@ -84,7 +84,7 @@ fn echo(mut stream: TcpStream, mut change: impl FnMut(&mut Vec<u8>) -> bool) {
 fn a_closed_loop_measures_and_loses_nothing() {
     let server = Server::start(&[]);
     let json = measure(server.addresses[0], "--connections 5 --threads 2 --size 1000", 0);
-    assert!(number(&json, "/messages") > 100.0, "{json}");
+    assert!(number(&json, "/messages") > 20.0, "{json}");
     assert_eq!(number(&json, "/bytes"), number(&json, "/messages") * 1000.0);
     assert_eq!(number(&json, "/errors/total"), 0.0);
     let figures = ["min", "p50", "p90", "p99", "p99_9", "max"]
@@ -209,7 +209,7 @@ fn what_cannot_be_sent_is_not_hidden_either() {
         });
     });
     let json =
-        measure(slow, "--rate 200 --connections 1 --warm-up 0 --duration 0.5 --timeout 0.5", 0);
+        measure(slow, "--rate 200 --connections 1 --warm-up 0 --duration 0.5 --timeout 2", 0);
     let unsent = number(&json, "/unsent");
     assert!(unsent > 50.0, "{json}");
     assert_eq!(number(&json, "/latency_us/count"), 100.0, "{json}");
@@ -262,7 +262,7 @@ fn toy_udp(change: impl Fn(&mut Vec<u8>, usize) -> usize + Send + 'static) -> So
 fn datagrams_come_back_in_both_loops() {
     let server = toy_udp(|_, _| 1);
     let json = measure(server, "--udp --connections 4 --threads 2 --pipeline 2 --size 100", 0);
-    assert!(number(&json, "/messages") > 100.0, "{json}");
+    assert!(number(&json, "/messages") > 20.0, "{json}");
     assert_eq!((&json["setup"]["protocol"], number(&json, "/errors/total")), (&"udp".into(), 0.0));
     let json = measure(server, "--udp --rate 500 --connections 4 --warm-up 0", 0);
     assert_eq!(
@@ -276,7 +276,7 @@ fn datagrams_come_back_in_both_loops() {
 fn lost_repeated_and_wrong_datagrams_are_counted() {
     // The first answers whether anybody is there.
     let losing = toy_udp(|_, n| usize::from(n != 10));
-    let json = measure(losing, "--udp --connections 1 --timeout 0.1", 1);
+    let json = measure(losing, "--udp --connections 1 --timeout 2", 1);
     assert_eq!(
         (number(&json, "/errors/timeout"), number(&json, "/errors/total")),
         (1.0, 1.0),
@@ -295,7 +295,7 @@ fn lost_repeated_and_wrong_datagrams_are_counted() {
         }
         1
     });
-    let json = measure(lying, "--udp --connections 1 --timeout 0.1", 1);
+    let json = measure(lying, "--udp --connections 1 --timeout 2", 1);
     // What was sent instead of it is missing.
     assert_eq!(
         (number(&json, "/errors/wrong_bytes"), number(&json, "/errors/timeout")),
@@ -459,6 +459,14 @@ fn wait_for_other(lines: &mut impl BufRead, end: &str) {
 fn an_interrupted_run_prints_what_it_has() {
     let server = Server::start(&[]);
     let address = server.addresses[0].to_string();
+    // In the warm-up too, when there is nothing yet.
+    let args = ["bench", &address, "--duration", "600", "--warm-up", "600"];
+    let mut child = cport(&args).spawn().expect("it starts");
+    wait_for(&mut BufReader::new(child.stderr.take().expect("its errors")), "600 s");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    let (code, stdout, _) = said(&output_of(child));
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(stdout.contains("none") && stdout.contains("interrupted after 0.0 s"), "{stdout}");
     for signal in [Signal::INT, Signal::TERM] {
         let mut child = cport(&["bench", &address, "--duration", "600", "--warm-up", "0"])
             .spawn()
@@ -469,7 +477,7 @@ fn an_interrupted_run_prints_what_it_has() {
         let (code, stdout, _) = said(&output_of(child));
         assert_eq!(code, Some(0), "{stdout}");
         assert!(stdout.contains("interrupted after ") && stdout.contains(" of 600 s"), "{stdout}");
-        assert!(!stdout.contains("messages/s                             0"), "{stdout}");
+        assert!(!stdout.contains("none"), "there is something: {stdout}");
     }
 }
 

@@ -13,6 +13,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// So many of something.
+pub fn of(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// Microseconds in the unit that fits.
 pub fn time(us: f64) -> String {
     match us {
@@ -49,6 +54,7 @@ mod tests {
     #[test]
     fn figures_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((of(1, "thread"), of(2000, "byte")), ("1 thread".into(), "2,000 bytes".into()));
         assert_eq!([1.25, 1250.0, 2.5e6].map(time), ["1.2 us", "1.25 ms", "2.50 s"]);
         assert_eq!(
             [512.0, 2048.0, 3e6, 2e9].map(bytes),

@@ -134,8 +134,8 @@ pub struct Cost {
     pub pid: usize,
     /// Processor time, user and system, in the measured time.
     pub cpu_s: f64,
-    /// The same for each message, in microseconds.
-    pub cpu_us_per_message: f64,
+    /// The same for each message, in microseconds, if there were any.
+    pub cpu_us_per_message: Option<f64>,
     /// Resident memory at the beginning of the measured time, and at its end.
     pub rss_kib_before: u64,
     /// At its end.
@@ -247,7 +247,7 @@ fn cost(pid: usize, before: Usage, after: Usage, messages: u64) -> Cost {
     Cost {
         pid,
         cpu_s: cpu,
-        cpu_us_per_message: cpu * 1e6 / messages.max(1) as f64,
+        cpu_us_per_message: (messages > 0).then(|| cpu * 1e6 / messages as f64),
         rss_kib_before: before.resident_kib,
         rss_kib: after.resident_kib,
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    figures::{count, per_second},
+    figures::{count, of, per_second},
     outcome::Interval,
     plan::Plan,
 };
@@ -30,7 +30,7 @@ impl Progress {
 
     /// Connections are being made.
     pub fn connecting(&self, plan: &Plan) {
-        self.say(&format!("{} with {} connections", plan.address, count(plan.connections as u64)));
+        self.say(&format!("{} with {}", plan.address, of(plan.connections, "connection")));
     }
 
     /// Nothing is measured yet.

@@ -1,7 +1,7 @@
 //! The table at the end.
 
 use super::{
-    figures::{bytes, count, rate, time},
+    figures::{bytes, count, of, rate, time},
     outcome::{Cost, Outcome, Setup},
 };
 
@@ -9,6 +9,7 @@ use super::{
 pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
     let row = |name: &str, value: String| (name.to_string(), value);
     let latency = &outcome.latency_us;
+    let time = |us| if latency.count > 0 { time(us) } else { "none".into() };
     let mut rows = vec![
         row("messages", count(outcome.messages)),
         row("messages/s", rate(outcome.messages_per_second)),
@@ -47,13 +48,13 @@ pub fn setup(setup: &Setup) -> String {
     };
     let kind = if setup.churn { "a connection for each message" } else { "connections kept" };
     format!(
-        "{} {}, {rate}, {} connections, {} bytes, {} deep, {kind}, {} threads, {} s after {} s",
+        "{} {}, {rate}, {}, {}, {} deep, {kind}, {}, {} s after {} s",
         setup.protocol.to_uppercase(),
         setup.address,
-        count(setup.connections as u64),
-        count(setup.size as u64),
+        of(setup.connections, "connection"),
+        of(setup.size, "byte"),
         setup.pipeline,
-        setup.threads,
+        of(setup.threads, "thread"),
         setup.duration_s,
         setup.warm_up_s,
     )
@@ -61,7 +62,10 @@ pub fn setup(setup: &Setup) -> String {
 
 /// Processor time.
 fn cost(cost: &Cost) -> String {
-    format!("{:.2} us a message ({:.2} s)", cost.cpu_us_per_message, cost.cpu_s)
+    match cost.cpu_us_per_message {
+        Some(us) => format!("{us:.2} us a message ({:.2} s)", cost.cpu_s),
+        None => format!("{:.2} s", cost.cpu_s),
+    }
 }
 
 /// The whole of it.
