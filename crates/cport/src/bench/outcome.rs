@@ -276,18 +276,19 @@ fn latency(times: &Histogram<u64>) -> Latency {
     }
 }
 
-/// The curve, at the same places for every run: as far as there are messages beyond, and then the longest.
+/// The curve, at the same places for every run: as far as there are messages beyond, and then the longest. The median and the
+/// upper quarter are among them.
 fn curve(times: &Histogram<u64>) -> Vec<Point> {
     let count = times.len() as f64;
-    let beyond = |step: i32| 10f64.powf(f64::from(step) / POINTS);
-    let mut points: Vec<_> = (0..)
-        .map(|step| (1.0 - 1.0 / beyond(step), beyond(step)))
-        .take_while(|(_, beyond)| *beyond < count)
-        .map(|(quantile, _)| Point {
-            percentile: quantile * 100.0,
-            us: us(times.value_at_quantile(quantile)),
-        })
-        .collect();
+    let steps = (0..).map(|step| 10f64.powf(f64::from(step) / POINTS));
+    let mut beyond: Vec<_> = steps.take_while(|beyond| *beyond < count).collect();
+    beyond.extend([2.0, 4.0].into_iter().filter(|beyond| *beyond < count));
+    beyond.sort_by(f64::total_cmp);
+    let point = |beyond: f64| {
+        let quantile = 1.0 - 1.0 / beyond;
+        Point { percentile: quantile * 100.0, us: us(times.value_at_quantile(quantile)) }
+    };
+    let mut points: Vec<_> = beyond.into_iter().map(point).collect();
     if !times.is_empty() {
         points.push(Point { percentile: 100.0, us: us(times.max()) });
     }
@@ -314,6 +315,8 @@ mod tests {
         );
         let last = curve.last().expect("points");
         assert!(last.percentile == 100.0 && last.us >= 100_000.0, "{last:?}");
+        let p50 = curve.iter().find(|point| point.percentile == 50.0).expect("a point at p50");
+        assert!((49_900.0..50_200.0).contains(&p50.us), "{p50:?}");
         let p99 = curve
             .iter()
             .find(|point| (point.percentile - 99.0).abs() < 1e-9)

@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     figures::{count, rate, time},
-    outcome::Outcome,
+    outcome::{Outcome, Point},
     table,
 };
 
@@ -110,8 +110,7 @@ fn latency(outcomes: &[Outcome]) -> Chart {
         // The longest of n messages stands where one in n is as long.
         let last = outcome.latency_us.count.max(1) as f64;
         let beyond = |percentile: f64| (100.0 / (100.0 - percentile)).clamp(1.0, last);
-        let point =
-            |point: &super::outcome::Point| (beyond(point.percentile), point.us.max(SHORTEST));
+        let point = |point: &Point| (beyond(point.percentile), point.us.max(SHORTEST));
         Line {
             label: escape(&outcome.label),
             points: outcome.percentiles.iter().map(point).collect(),
@@ -229,9 +228,10 @@ fn setups(outcomes: &[Outcome], labels: &[String]) -> String {
 
 /// The latency curve for those who do not see it.
 fn percentiles(outcomes: &[Outcome], labels: &[String]) -> String {
+    // Each is a point of the curve, if there are messages beyond it.
     let at = |outcome: &Outcome, percentile: f64| {
-        let found = outcome.percentiles.iter().find(|point| point.percentile >= percentile - 1e-9);
-        found.map_or("–".to_string(), |point| time(point.us))
+        let here = |point: &&Point| (point.percentile - percentile).abs() < 1e-9;
+        outcome.percentiles.iter().find(here).map_or("–".to_string(), |point| time(point.us))
     };
     let row = |percentile: f64| {
         (
