@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use completion_port::DriverKind;
 
 use crate::{
+    bench::Bench,
     error::{Failure, plain},
     output,
 };
@@ -25,7 +26,7 @@ pub const ADDRESS: &str = "127.0.0.1:9190";
 #[command(
     name = "cport",
     version,
-    about = "I/O completion ports: an echo server, its client, and a doctor for the drivers of this machine",
+    about = "I/O completion ports: an echo server, its client, a load generator, and a doctor for the drivers of this machine",
     after_help = "Environment:\n  COMPLETION_PORT_DRIVER  force a driver (see `cport doctor` for the names)\n  COMPLETION_PORT_LOG     how much is said on standard error: off, error, warn, info, debug or trace\n\nExit codes: 0 done, 1 failed, 2 wrong arguments."
 )]
 struct Line {
@@ -41,6 +42,8 @@ pub enum Command {
     Serve(Serve),
     /// Send lines or a file to an echo server and read them back
     Client(Client),
+    /// Measure an echo server: throughput, latency, errors, and what they cost it
+    Bench(Bench),
     /// Say which driver runs on this machine, and why, and which limits matter
     Doctor(Doctor),
 }
@@ -137,7 +140,7 @@ fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Option<Comman
                 Ok(None)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::usage(
-                "say which command: serve, client or doctor; see `cport --help`",
+                "say which command: serve, client, bench or doctor; see `cport --help`",
             )),
             _ => Err(Failure::usage(first_paragraph(&error.render().to_string()))),
         },
@@ -230,7 +233,7 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// A number of seconds, also a broken one.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -292,6 +295,15 @@ mod tests {
             "serve --max-connections 0",
             "serve --surprise",
             "client a b",
+            "bench a",
+            "bench --rate 0",
+            "bench --rate inf",
+            "bench --size 0",
+            "bench --connections 0",
+            "bench --duration 0",
+            "bench --churn --udp",
+            "bench --churn --pipeline 2",
+            "bench --compare a.json",
         ] {
             match line(words) {
                 Err(failure) => {

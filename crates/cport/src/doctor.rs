@@ -213,7 +213,7 @@ impl Findings {
 
 /// Name and release of the system, and the machine.
 #[cfg(unix)]
-fn system() -> String {
+pub fn system() -> String {
     let name = rustix::system::uname();
     let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     format!("{} {} {}", word(name.sysname()), word(name.release()), word(name.machine()))
@@ -221,7 +221,7 @@ fn system() -> String {
 
 /// Name of the system and the machine.
 #[cfg(not(unix))]
-fn system() -> String {
+pub fn system() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 

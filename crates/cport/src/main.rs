@@ -1,12 +1,13 @@
 //! `cport`: the command of the `completion-port` library.
 //!
-//! `cport serve` is the echo server of the IOCP notes, `cport client` is their client, and `cport doctor` says which driver a
-//! program on this machine gets, and why. All of it is written on the public interface of the library, without `unsafe`.
+//! `cport serve` is the echo server of the IOCP notes, `cport client` is their client, `cport bench` puts a load on such a
+//! server, and `cport doctor` says which driver a program on this machine gets, and why. All of it is written on the public interface of the library, without `unsafe`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs, clippy::missing_docs_in_private_items)]
 
 mod args;
+mod bench;
 mod client;
 mod doctor;
 mod error;
@@ -36,11 +37,12 @@ fn run() -> Result<(), Failure> {
     log::start(match command {
         Command::Serve(_) => LevelFilter::WARN,
         // That a slower driver has to do is no news to somebody who sends a file, and the doctor says it in its own words.
-        Command::Client(_) | Command::Doctor(_) => LevelFilter::ERROR,
+        Command::Client(_) | Command::Bench(_) | Command::Doctor(_) => LevelFilter::ERROR,
     })?;
     match command {
         Command::Serve(options) => serve::run(&options),
         Command::Client(options) => client::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }
 }

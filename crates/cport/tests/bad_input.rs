@@ -11,7 +11,7 @@ use common::{assert_refused, cport, output, run, said};
 #[test]
 fn wrong_arguments_get_one_line_and_code_2() {
     let cases: [(&[&str], &[&str]); 12] = [
-        (&[], &["serve, client or doctor"]),
+        (&[], &["serve, client, bench or doctor"]),
         (&["dance"], &["dance"]),
         (&["serve", "nonsense"], &["nonsense", "127.0.0.1:9190"]),
         (&["serve", "127.0.0.1"], &["127.0.0.1:9190"]),
@@ -102,10 +102,14 @@ fn help_and_version_are_no_errors() {
     for (args, words) in [
         (
             &["--help"] as &[&str],
-            &["serve", "client", "doctor", "COMPLETION_PORT_DRIVER"] as &[&str],
+            &["serve", "client", "bench", "doctor", "COMPLETION_PORT_DRIVER"] as &[&str],
         ),
         (&["serve", "--help"], &["--workers", "--grace", "--max-connections", "unsent", "open=N"]),
         (&["client", "--help"], &["filter"]),
+        (
+            &["bench", "--help"],
+            &["--rate", "--churn", "--server-pid", "--report", "Open loop", "Exit codes"],
+        ),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
     ] {
         let (code, stdout, stderr) = said(&run(args));

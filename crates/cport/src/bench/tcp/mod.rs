@@ -1,0 +1,260 @@
+//! The load on streams: one thread with a completion port of its own, and its share of the connections.
+//!
+//! Nothing is shared with other threads, so that no part of the load waits for another. On each connection one receive is always
+//! pending, and when messages have come back, as many more leave as there is room for and as are due.
+
+mod lane;
+mod steps;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use completion_port::{CompletionPort, DriverKind, GetError};
+
+use self::lane::{Lane, State};
+use super::{
+    errors::Kind,
+    meter::{Measured, Meter},
+    plan::Plan,
+    schedule::{Clock, Cursor, Schedule},
+    source::Sources,
+};
+use crate::error::plain;
+
+/// Packets that are taken at a time.
+const BATCH: usize = 32;
+/// Connections that are being made at a time: fewer than any backlog holds.
+const OPENING: usize = 64;
+/// How often connections are looked after: those that are down, and those on which nothing moves.
+const TICK: Duration = Duration::from_millis(50);
+/// What the waits of the readiness driver are rounded up to.
+const COARSE: Duration = Duration::from_millis(2);
+/// How long a connection that has failed is down.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which socket a packet is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The place of its lane.
+    place: usize,
+    /// Which of the lane's sockets.
+    generation: u32,
+}
+
+/// What a packet is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// The connection is made, or cannot be.
+    Connect,
+    /// Messages have left.
+    Send,
+    /// Something has come back.
+    Recv,
+}
+
+/// The thread's port.
+type Port = CompletionPort<Key, Step>;
+/// A connection at it.
+type Handle = completion_port::Handle<Key, Step>;
+/// A packet from it.
+type Done = completion_port::Completion<Key, Step>;
+
+/// One thread's share of the load.
+pub struct Worker<'a> {
+    /// What all threads do.
+    plan: &'a Plan,
+    /// Where its completions come from.
+    port: Port,
+    /// Its waits end at whole milliseconds.
+    coarse: bool,
+    /// Its connections.
+    lanes: Vec<Lane>,
+    /// Connections that are being made.
+    opening: usize,
+    /// Where they come from.
+    sources: Option<Sources>,
+    /// What it measures.
+    meter: Meter<'a>,
+    /// When messages are due. `None`: none leaves, because the run has not begun or is over.
+    schedule: Option<Schedule>,
+    /// Packets that have been taken.
+    batch: Vec<Done>,
+    /// When the connections are next looked after.
+    tick: Instant,
+}
+
+impl<'a> Worker<'a> {
+    /// With a port, and no connection yet.
+    pub fn new(plan: &'a Plan, thread: usize, meter: Meter<'a>) -> io::Result<Self> {
+        let mut builder = CompletionPort::builder().limit(1).queue_limit(plan.depth + 1);
+        if let Some(driver) = plan.driver {
+            builder = builder.driver(driver);
+        }
+        let port: Port = builder.build()?;
+        let coarse = port.driver().kind() == DriverKind::Readiness;
+        let now = Instant::now();
+        Ok(Self {
+            plan,
+            port,
+            coarse,
+            lanes: plan.share(thread).map(|number| Lane::new(number, now)).collect(),
+            opening: 0,
+            sources: Sources::new(plan.address, thread).filter(|_| plan.many()),
+            meter,
+            schedule: None,
+            batch: Vec::with_capacity(BATCH),
+            tick: now,
+        })
+    }
+
+    /// Which driver the port has.
+    pub fn driver(&self) -> String {
+        self.port.driver().kind().to_string()
+    }
+
+    /// Makes the connections, and tells how many there are. Those that cannot be made are tried again during the run.
+    pub fn connect(&mut self) -> io::Result<usize> {
+        if self.plan.churn {
+            return Ok(self.lanes.len());
+        }
+        let until = Instant::now() + self.plan.timeout;
+        let mut next = 0;
+        loop {
+            let now = Instant::now();
+            while next < self.lanes.len() && self.opening < OPENING {
+                self.open(next, now);
+                next += 1;
+            }
+            let all = next == self.lanes.len() && self.opening == 0;
+            if all || now >= until || self.plan.stop.load(Relaxed) {
+                break;
+            }
+            self.turn(TICK)?;
+        }
+        Ok(self.lanes.iter().filter(|lane| lane.state == State::Up).count())
+    }
+
+    /// Sends and receives by the clock, and tells what came of it.
+    pub fn run(mut self, mut clock: Clock) -> io::Result<Measured> {
+        let plan = self.plan;
+        let schedule = Schedule { rate: plan.rate, total: plan.connections, start: clock.start };
+        let mut cursor = Cursor::new(schedule, self.lanes.iter().map(|lane| lane.number).collect());
+        self.schedule = Some(schedule);
+        self.meter.clock = Some(clock);
+        if plan.rate.is_none() {
+            (0..self.lanes.len()).for_each(|place| self.pump(place, Instant::now()));
+        }
+        while !plan.stop.load(Relaxed) {
+            let now = Instant::now();
+            while let Some(place) = cursor.pass(now.min(clock.last())) {
+                self.pump(place, now);
+            }
+            if now >= clock.until {
+                break;
+            }
+            let wake = cursor.next().map_or(clock.until, |due| due.min(clock.until));
+            let wait = wake.saturating_duration_since(now);
+            // A message that leaves late would look slow: then this thread rather stays awake.
+            let awake = self.coarse && plan.rate.is_some() && wait < COARSE;
+            self.turn(if awake { Duration::ZERO } else { wait })?;
+        }
+        clock.until = clock.until.min(Instant::now());
+        self.meter.clock = Some(clock);
+        self.finish(clock, schedule)?;
+        Ok(self.meter.finish())
+    }
+
+    /// Nothing new is due. What is on its way comes back or is lost; what is overdue leaves, but not for long.
+    fn finish(&mut self, clock: Clock, schedule: Schedule) -> io::Result<()> {
+        let [overtime, end] = self.plan.overtime();
+        self.schedule = self.schedule.filter(|schedule| schedule.rate.is_some());
+        loop {
+            let now = Instant::now();
+            self.schedule = self.schedule.filter(|_| now < overtime);
+            let overdue = |lane: &Lane| {
+                self.schedule.is_some_and(|schedule| {
+                    schedule.due(lane.number, lane.started, clock.last()).is_some()
+                })
+            };
+            let busy = self.lanes.iter().any(|lane| !lane.waiting.is_empty() || overdue(lane));
+            if !busy || now >= end {
+                break;
+            }
+            self.turn(TICK.min(end - now))?;
+        }
+        self.schedule = None;
+        let now = Instant::now();
+        for lane in &mut self.lanes {
+            // Who interrupts a run does not want to wait for what is on its way.
+            if !lane.waiting.is_empty() && !self.plan.stop.load(Relaxed) {
+                lost(&mut self.meter, lane);
+            }
+            self.meter.overdue(schedule, lane.number, lane.started, now);
+            lane.close(now);
+        }
+        Ok(())
+    }
+
+    /// Takes what has completed, waiting for it as long as that; and now and then looks after the connections.
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        match self.port.get_many(&mut batch, BATCH, Some(wait.min(TICK))) {
+            Ok(_) | Err(GetError::TimedOut) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for done in batch.drain(..) {
+            self.take(done);
+        }
+        self.batch = batch;
+        let now = Instant::now();
+        if now >= self.tick {
+            self.tick = now + TICK;
+            (0..self.lanes.len()).for_each(|place| self.look_after(place, now));
+        }
+        Ok(())
+    }
+
+    /// Opens a connection that has been down for long enough, and gives up one on which nothing moves.
+    fn look_after(&mut self, place: usize, now: Instant) {
+        let lane = &mut self.lanes[place];
+        match lane.state {
+            State::Down(again) if self.schedule.is_some() && again <= now => {
+                if self.plan.churn {
+                    self.pump(place, now);
+                } else {
+                    self.open(place, now);
+                }
+            }
+            State::Opening | State::Up
+                if now.saturating_duration_since(lane.moved) > self.plan.timeout
+                    && (lane.state == State::Opening || !lane.waiting.is_empty()) =>
+            {
+                lost(&mut self.meter, lane);
+                self.shut(place, now);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Nothing has come back for too long.
+fn lost(meter: &mut Meter<'_>, lane: &Lane) {
+    let (number, waiting) = (lane.number, lane.waiting.len());
+    meter.failed(Kind::Timeout, || {
+        format!(
+            "connection {number}: nothing came for too long, with {waiting} messages on their way"
+        )
+    });
+}
+
+/// Finds out whether anybody listens there. The error is for a person.
+pub fn knock(server: SocketAddr, timeout: Duration) -> Result<(), String> {
+    TcpStream::connect_timeout(&server, timeout).map(drop).map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
+        _ => plain(&error),
+    })
+}

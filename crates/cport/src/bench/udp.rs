@@ -1,0 +1,332 @@
+//! The load on datagrams: one thread and its share of the sockets, by plain system calls, because the library has no datagrams yet.
+//!
+//! Each datagram begins with a word that is found at one place of its socket's pattern only: that tells which one it is, whatever was
+//! lost, came twice, or changed places.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    errors::Kind,
+    meter::{Measured, Meter},
+    pattern::Pattern,
+    plan::Plan,
+    schedule::{Clock, Cursor, Schedule},
+};
+use crate::error::plain;
+
+/// Room for the longest datagram.
+const LONGEST: usize = 1 << 16;
+/// How often sockets are looked after: those that wait for what was lost, and those that rest.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a socket rests after an error.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Datagrams to find out whether anybody answers.
+const KNOCKS: u32 = 3;
+
+/// A datagram that has not come back.
+#[derive(Debug)]
+struct Away {
+    /// Its number on its socket.
+    number: u64,
+    /// When it was due.
+    due: Instant,
+    /// When it was sent.
+    sent: Instant,
+}
+
+/// One socket's part of the load.
+#[derive(Debug)]
+struct Lane {
+    /// Its number in the run.
+    number: usize,
+    /// Its bytes.
+    pattern: Pattern,
+    /// Datagrams sent.
+    started: u64,
+    /// Those that are on their way, the oldest first.
+    away: VecDeque<Away>,
+    /// It rests until then.
+    rests: Instant,
+}
+
+/// One thread's share of the load.
+pub struct Worker<'a> {
+    /// What all threads do.
+    plan: &'a Plan,
+    /// Its sockets.
+    sockets: Vec<UdpSocket>,
+    /// What happens on each.
+    lanes: Vec<Lane>,
+    /// What it measures.
+    meter: Meter<'a>,
+    /// When datagrams are due. `None`: none leaves.
+    schedule: Option<Schedule>,
+    /// Room for one datagram.
+    scratch: Vec<u8>,
+    /// When the sockets are next looked after.
+    tick: Instant,
+}
+
+impl<'a> Worker<'a> {
+    /// With all its sockets, each of which hears from the server only.
+    pub fn new(plan: &'a Plan, thread: usize, meter: Meter<'a>) -> io::Result<Self> {
+        let now = Instant::now();
+        let lane = |number: usize| {
+            let pattern = Pattern::new(number as u64);
+            Lane { number, pattern, started: 0, away: VecDeque::new(), rests: now }
+        };
+        let lanes: Vec<_> = plan.share(thread).map(lane).collect();
+        let sockets = lanes.iter().map(|_| socket(plan.address)).collect::<io::Result<_>>()?;
+        let scratch = vec![0; LONGEST];
+        Ok(Self { plan, sockets, lanes, meter, schedule: None, scratch, tick: now })
+    }
+
+    /// How many sockets there are.
+    pub fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Sends and receives by the clock, and tells what came of it.
+    pub fn run(mut self, mut clock: Clock) -> io::Result<Measured> {
+        let plan = self.plan;
+        let schedule = Schedule { rate: plan.rate, total: plan.connections, start: clock.start };
+        let mut cursor = Cursor::new(schedule, self.lanes.iter().map(|lane| lane.number).collect());
+        self.schedule = Some(schedule);
+        self.meter.clock = Some(clock);
+        let sockets = std::mem::take(&mut self.sockets);
+        let mut fds: Vec<_> =
+            sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        if plan.rate.is_none() {
+            sockets.iter().enumerate().for_each(|(place, socket)| self.pump(place, socket));
+        }
+        while !plan.stop.load(Relaxed) {
+            let now = Instant::now();
+            while let Some(place) = cursor.pass(now.min(clock.last())) {
+                self.pump(place, &sockets[place]);
+            }
+            if now >= clock.until {
+                break;
+            }
+            let wake = cursor.next().map_or(clock.until, |due| due.min(clock.until));
+            self.turn(&sockets, &mut fds, wake.saturating_duration_since(now))?;
+        }
+        clock.until = clock.until.min(Instant::now());
+        self.meter.clock = Some(clock);
+        // Nothing new is due. What is on its way comes back or is lost; what is overdue leaves, but not for long.
+        let [overtime, end] = plan.overtime();
+        self.schedule = self.schedule.filter(|schedule| schedule.rate.is_some());
+        loop {
+            let now = Instant::now();
+            self.schedule = self.schedule.filter(|_| now < overtime);
+            let overdue = |lane: &Lane| {
+                self.schedule.is_some_and(|schedule| {
+                    schedule.due(lane.number, lane.started, clock.last()).is_some()
+                })
+            };
+            let busy = self.lanes.iter().any(|lane| !lane.away.is_empty() || overdue(lane));
+            if !busy || now >= end {
+                break;
+            }
+            self.turn(&sockets, &mut fds, TICK.min(end - now))?;
+        }
+        self.schedule = None;
+        let now = Instant::now();
+        for lane in &mut self.lanes {
+            if !plan.stop.load(Relaxed) {
+                lane.away.drain(..).for_each(|_| lost(&mut self.meter, lane.number));
+            }
+            self.meter.overdue(schedule, lane.number, lane.started, now);
+        }
+        Ok(self.meter.finish())
+    }
+
+    /// Takes what has come, waiting for it as long as that; and now and then looks after the sockets.
+    fn turn(
+        &mut self,
+        sockets: &[UdpSocket],
+        fds: &mut [PollFd<'_>],
+        wait: Duration,
+    ) -> io::Result<()> {
+        // Never longer than a tick, which fits.
+        let wait = Timespec::try_from(wait.min(TICK)).ok();
+        match poll(fds, wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for (place, fd) in fds.iter_mut().enumerate() {
+            if !fd.revents().is_empty() {
+                fd.clear_revents();
+                self.receive(place, &sockets[place]);
+            }
+        }
+        let now = Instant::now();
+        if now >= self.tick {
+            self.tick = now + TICK;
+            for (place, socket) in sockets.iter().enumerate() {
+                let lane = &mut self.lanes[place];
+                while lane
+                    .away
+                    .front()
+                    .is_some_and(|away| now.duration_since(away.sent) > self.plan.timeout)
+                {
+                    lane.away.pop_front();
+                    lost(&mut self.meter, lane.number);
+                }
+                self.pump(place, socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what there is room for and what is due.
+    fn pump(&mut self, place: usize, socket: &UdpSocket) {
+        let (Some(schedule), Some(clock)) = (self.schedule, self.meter.clock) else { return };
+        let size = self.plan.size;
+        let lane = &mut self.lanes[place];
+        while lane.away.len() < self.plan.depth {
+            let now = Instant::now();
+            let due = schedule.due(lane.number, lane.started, now.min(clock.last()));
+            let Some(due) = due.filter(|_| lane.rests <= now) else { return };
+            lane.pattern.fill(lane.started * stride(size) * 8, &mut self.scratch[..size]);
+            match socket.send(&self.scratch[..size]) {
+                Ok(_) => {
+                    lane.away.push_back(Away { number: lane.started, due, sent: now });
+                    lane.started += 1;
+                }
+                // There is no room for it now: the next tick tries again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.failed(place, &error, "sending"),
+            }
+        }
+    }
+
+    /// Takes all that a socket has.
+    fn receive(&mut self, place: usize, socket: &UdpSocket) {
+        loop {
+            match socket.recv(&mut self.scratch) {
+                Ok(count) => self.back(place, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed(place, &error, "receiving");
+                    break;
+                }
+            }
+        }
+        self.pump(place, socket);
+    }
+
+    /// A datagram of so many bytes has come.
+    fn back(&mut self, place: usize, count: usize) {
+        let now = Instant::now();
+        let (bytes, lane) = (&self.scratch[..count], &mut self.lanes[place]);
+        let connection = lane.number;
+        let Some(number) =
+            which(lane.pattern, bytes, self.plan.size).filter(|number| *number < lane.started)
+        else {
+            return self.meter.failed(Kind::WrongBytes, || {
+                format!("connection {connection}: a datagram of {count} bytes that came back is none of those that were sent")
+            });
+        };
+        match lane.away.iter().position(|away| away.number == number).and_then(|at| lane.away.remove(at)) {
+            Some(away) => self.meter.back(away.due, now),
+            None => self.meter.failed(Kind::Unexpected, || {
+                format!("connection {connection}: datagram {number} came twice, or after the time was up")
+            }),
+        }
+    }
+
+    /// The system refused to send, or tells of a datagram that it could not deliver.
+    fn failed(&mut self, place: usize, error: &io::Error, doing: &str) {
+        let lane = &mut self.lanes[place];
+        // It is that one, as far as can be known: it is not counted as lost too.
+        lane.away.pop_front();
+        lane.rests = Instant::now() + PAUSE;
+        self.meter.error(error, doing, lane.number);
+    }
+}
+
+/// Counts a datagram as lost.
+fn lost(meter: &mut Meter<'_>, connection: usize) {
+    meter.failed(Kind::Timeout, || {
+        format!("connection {connection}: a datagram did not come back in time")
+    });
+}
+
+/// Words from the beginning of one datagram in the pattern to that of the next.
+fn stride(size: usize) -> u64 {
+    size.div_ceil(8) as u64
+}
+
+/// Which datagram this is, if every byte of it is right.
+fn which(pattern: Pattern, bytes: &[u8], size: usize) -> Option<u64> {
+    let index = pattern.index_of(bytes).filter(|index| index % stride(size) == 0)?;
+    let offset = index.checked_mul(8)?;
+    (bytes.len() == size && pattern.check(offset, bytes).is_ok()).then_some(index / stride(size))
+}
+
+/// A socket that hears from the server only.
+fn socket(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Finds out whether datagrams come back from there. The error is for a person.
+pub fn knock(server: SocketAddr, size: usize, timeout: Duration) -> Result<(), String> {
+    let socket = socket(server)
+        .and_then(|socket| socket.set_nonblocking(false).map(|()| socket))
+        .and_then(|socket| socket.set_read_timeout(Some(timeout)).map(|()| socket))
+        .map_err(|error| plain(&error))?;
+    let mut bytes = vec![0; size];
+    Pattern::new(u64::MAX).fill(0, &mut bytes);
+    for _ in 0..KNOCKS {
+        let answer = socket.send(&bytes).and_then(|_| socket.recv(&mut vec![0; size]));
+        match answer {
+            Ok(_) => return Ok(()),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Err("nobody listens there".into());
+            }
+            Err(error) => return Err(plain(&error)),
+        }
+    }
+    Err(format!("no datagram came back within {} s, {KNOCKS} times", timeout.as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_datagram_tells_which_one_it_is(
+            id: u64, number in 0..1_000_000u64, size in 8..300usize, at: prop::sample::Index, flip in 1..=255u8,
+        ) {
+            let pattern = Pattern::new(id);
+            let mut bytes = vec![0; size];
+            pattern.fill(number * stride(size) * 8, &mut bytes);
+            prop_assert_eq!(which(pattern, &bytes, size), Some(number));
+            prop_assert_eq!(which(pattern, &bytes[..size - 1], size), None);
+            prop_assert_eq!(which(Pattern::new(id.wrapping_add(1)), &bytes, size).filter(|n| *n < 1_000_000), None);
+            bytes[at.index(size)] ^= flip;
+            prop_assert_eq!(which(pattern, &bytes, size).filter(|n| *n < 1_000_000), None);
+        }
+    }
+}
