@@ -110,8 +110,8 @@ impl<P> State<P> {
 
     /// A worker comes out: it has a home, if there is one left for it.
     pub(super) fn settle_down(&mut self, worker: Option<usize>) {
-        let Some(worker) = worker.filter(|worker| self.workers.contains(*worker)) else { return };
-        if self.of_worker(worker).is_empty()
+        let Some(worker) = worker else { return };
+        if self.workers.get(worker).is_some_and(|worker| worker.desk.home().is_none())
             && let Some(driver) = self.attended(|by| by == Attendant::Nobody).first()
         {
             self.drivers[driver] = Attendant::Worker(worker);

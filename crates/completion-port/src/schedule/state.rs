@@ -231,11 +231,13 @@ impl<P> State<P> {
         out: &mut impl Out<P>,
         now: Instant,
     ) {
-        if let Some((_, since)) = self.ready.front() {
-            self.counters.note_wait(now.saturating_duration_since(*since));
+        let mut count = 0;
+        while count < max
+            && let Some(packet) = self.pop_oldest(now)
+        {
+            out.put(packet);
+            count += 1;
         }
-        let count = self.ready.len().min(max);
-        self.ready.drain(..count).for_each(|(packet, _)| out.put(packet));
         let since_look = self.since_look(worker);
         *since_look = since_look.saturating_add(count as u32);
     }
@@ -299,7 +301,8 @@ impl<P> State<P> {
     /// The same, where it may be known that those who run do not come back: no packet waits for them.
     pub(super) fn settle_behind(&mut self, now: Instant, behind: bool) -> Wakes {
         let mut wakes = Wakes::default();
-        if self.closed {
+        // Whatever follows is for somebody who waits.
+        if self.closed || self.parked.is_empty() && self.seats.is_empty() {
             return wakes;
         }
         self.keep_watch(&mut wakes, now);
