@@ -4,17 +4,19 @@
 //! Linux tells a socket by its cookie (`SO_COOKIE`, socket(7)), which duplicates share and no other socket ever has. Where a system
 //! has no such thing, a duplicate is not recognised.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, num::NonZeroU64, os::fd::OwnedFd};
 
 /// Which socket it is, whatever descriptor names it; `None` where the system cannot tell.
 #[derive(Clone, Copy)]
-pub(crate) struct Identity(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] Option<u64>);
+pub(crate) struct Identity(
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code))] Option<NonZeroU64>,
+);
 
 impl Identity {
     #[cfg(target_os = "linux")]
     pub(crate) fn of(fd: &OwnedFd) -> Self {
-        // An emulated or confined kernel may have no cookies; that must not cost the socket.
-        Self(rustix::net::sockopt::socket_cookie(fd).ok())
+        // An emulated or confined kernel may have no cookies; that must not cost the socket. Linux gives nobody zero.
+        Self(rustix::net::sockopt::socket_cookie(fd).ok().and_then(NonZeroU64::new))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -32,7 +34,7 @@ impl Identity {
 }
 
 /// Held while the socket is associated.
-pub(crate) struct Association(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] u64);
+pub(crate) struct Association(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] NonZeroU64);
 
 impl Association {
     /// `None` where the system cannot tell.
@@ -63,13 +65,14 @@ impl Drop for Association {
 mod linux {
     use std::{
         collections::HashSet,
+        num::NonZeroU64,
         sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     };
 
     /// Cookies of all associated sockets of the process, in shards: connections come and go on every thread.
-    static ASSOCIATED: LazyLock<[Mutex<HashSet<u64>>; 16]> = LazyLock::new(Default::default);
+    static ASSOCIATED: LazyLock<[Mutex<HashSet<NonZeroU64>>; 16]> = LazyLock::new(Default::default);
 
-    pub(super) fn associated(cookie: u64) -> MutexGuard<'static, HashSet<u64>> {
-        ASSOCIATED[cookie as usize % 16].lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn associated(cookie: NonZeroU64) -> MutexGuard<'static, HashSet<NonZeroU64>> {
+        ASSOCIATED[cookie.get() as usize % 16].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

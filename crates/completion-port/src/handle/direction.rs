@@ -5,7 +5,6 @@ use std::{io, ptr::NonNull};
 use crate::{
     error,
     operation::{Header, Queue, Side},
-    schedule::timers::TimerKey,
 };
 
 /// Who has closed a direction.
@@ -20,16 +19,20 @@ pub(crate) struct Direction {
     pub side: Side,
     /// The operation that is with the driver, or waits to go back to it. It exists as long as it is named here.
     pub active: Option<NonNull<Header>>,
-    pub queue: Queue,
+    queue: Queue,
     next_sequence: u64,
+    /// How many are in the queue: here, where it takes a gap's room.
+    queued: u32,
     pub closed: Closed,
     /// Nothing more may be started: out, because sending is being shut down; in, because a graceful end is the last.
     pub finishing: bool,
     /// Of a graceful end, in: the other direction has sent everything.
     pub flushed: bool,
-    /// Of a graceful end, in: its deadline.
-    pub deadline: Option<TimerKey>,
 }
+
+// Each connection has two, in the chunk that is counted at `Inner`.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Direction>() <= 32);
 
 // SAFETY: what `active` names is owned as told in `crate::operation`, and reached through the direction's lock.
 unsafe impl Send for Direction {}
@@ -41,10 +44,10 @@ impl Direction {
             active: None,
             queue: Queue::new(),
             next_sequence: first_sequence,
+            queued: 0,
             closed: Closed::No,
             finishing: false,
             flushed: false,
-            deadline: None,
         }
     }
 
@@ -58,7 +61,7 @@ impl Direction {
         if self.finishing {
             return Some(error::ending());
         }
-        (self.queue.len() >= queue_limit).then(|| error::too_many_queued(queue_limit))
+        (self.queued as usize >= queue_limit).then(|| error::too_many_queued(queue_limit))
     }
 
     /// The next operation's sequence.
@@ -67,8 +70,23 @@ impl Direction {
         self.next_sequence - 1
     }
 
+    /// Takes ownership of an operation that is to wait its turn.
     pub(super) fn enqueue(&mut self, op: NonNull<Header>) {
         self.queue.push(op);
+        self.queued += 1;
+    }
+
+    /// Hands ownership of the one whose turn it is out.
+    pub(super) fn dequeue(&mut self) -> Option<NonNull<Header>> {
+        let op = self.queue.pop()?;
+        self.queued -= 1;
+        Some(op)
+    }
+
+    /// All that wait, to be looked through; those that go on waiting are enqueued again.
+    pub(super) fn take_queue(&mut self) -> Queue {
+        self.queued = 0;
+        std::mem::replace(&mut self.queue, Queue::new())
     }
 
     /// Looks at each operation here, the one with the driver first.

@@ -16,7 +16,7 @@ use std::{
 use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Header, OpKind, Operation, Parts, Place, Side},
+    operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
     sys::{Event, Output, Socket},
 };
 
@@ -180,7 +180,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
         if direction.active.is_some() {
             return after;
         }
-        let Some(op) = direction.queue.pop() else {
+        let Some(op) = direction.dequeue() else {
             after.drained |= direction.side == Side::Out && direction.finishing;
             return after;
         };
@@ -217,8 +217,8 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         Ok(Output::Starved) if !header.cancelled() => {
             header.starve();
             // SAFETY: handed over with the event, until it is on the list.
-            let ticket = unsafe { &mut header.work().ticket };
-            inner.port.starve(Aside { handle: Handle(inner.clone()), op }, ticket);
+            let detail = unsafe { &mut header.work().detail };
+            inner.port.starve(Aside { handle: Handle(inner.clone()), op }, detail);
             return Verdict::Pending;
         }
         Ok(Output::Starved) => Err(error::cancelled()),
@@ -263,9 +263,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     let result = as_told(inner, result, header, direction.closed);
     direction.active = None;
     if kind == OpKind::End {
-        if let Some(deadline) = direction.deadline.take() {
-            inner.port.timers.disarm(deadline);
-        }
+        inner.port.clear_deadline(inner.index);
         after.ended = true;
     }
     // SAFETY: it is over and named nowhere any more: ours to take apart.
@@ -318,7 +316,7 @@ unsafe fn progress(
         }
         (OpKind::End, Output::Bytes(discarded)) => {
             work.done += discarded;
-            work.ticket = 0;
+            work.detail = Detail::None;
             work.buffer = Buffer::new();
             if discarded > 0 {
                 if header.cancelled() {
@@ -402,7 +400,10 @@ unsafe fn take_apart<K, T>(
     };
     let (context, maker) = match context {
         Context::One(context) => (Some(context), None),
-        Context::Each { maker, next } => (next, Some(Box::new(maker) as Garbage)),
+        Context::Each(each) => {
+            let Each { maker, next } = *each;
+            (next, Some(Box::new(maker) as Garbage))
+        }
     };
     let packet = context.map(|context| {
         Completion::new(Parts {
@@ -430,12 +431,12 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
     // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
     let (context, handle, sequence) =
         unsafe { (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence) };
-    let Context::Each { next, .. } = context else { return None };
+    let Context::Each(each) = context else { return None };
     Some(Completion::new(Parts {
         handle,
         result: Ok(0),
         buffer: Buffer::new(),
-        context: next.take()?,
+        context: each.next.take()?,
         kind: OpKind::AcceptEach,
         last: false,
         sequence,

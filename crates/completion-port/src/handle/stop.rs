@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error,
-    operation::{Header, Queue, Side},
+    operation::{Header, Side},
     schedule::timers::TimerKey,
     sys::Event,
 };
@@ -38,7 +38,7 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     let mut found = 0;
     let mut after = After::default();
     // Those that wait their turn end here and now, in their order, before anything of theirs can start.
-    let mut queue = std::mem::replace(&mut direction.queue, Queue::new());
+    let mut queue = direction.take_queue();
     while let Some(op) = queue.pop() {
         // SAFETY: just taken from the queue, so it is ours.
         let header = unsafe { op.as_ref() };
@@ -50,7 +50,7 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
             let _over = conclude(inner, &mut direction, event, &mut after, sink);
             direction.active = active;
         } else {
-            direction.queue.push(op);
+            direction.enqueue(op);
         }
     }
     let Some(op) = direction.active else { return (found, after) };
@@ -168,13 +168,15 @@ pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
     sequence: u64,
     deadline: Option<TimerKey>,
 ) -> bool {
-    let mut direction = inner.side(Side::In);
+    let direction = inner.side(Side::In);
     let mut pending = false;
     direction.each(|header| pending |= header.sequence == sequence);
     if !pending {
         return false;
     }
-    direction.deadline = deadline;
+    if let Some(deadline) = deadline {
+        inner.port.set_deadline(inner.index, deadline);
+    }
     cancel(inner, direction, |header| header.sequence < sequence);
     true
 }

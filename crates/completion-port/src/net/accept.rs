@@ -3,7 +3,7 @@
 use super::recv::one;
 use crate::{
     handle::{Handle, prepare},
-    operation::{Context, OpId, OpKind, Operation, Refused},
+    operation::{Context, Each, OpId, OpKind, Operation, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -75,7 +75,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         &self,
         maker: impl FnMut() -> T + Send + 'static,
     ) -> Result<OpId, Refused<()>> {
-        let mut context = Context::Each { maker: Box::new(maker), next: None };
+        let mut context = Context::Each(Box::new(Each { maker: Box::new(maker), next: None }));
         if let Err(panic) = prepare(&mut context) {
             std::panic::resume_unwind(panic);
         }

@@ -89,6 +89,6 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 pub(super) fn one<T>(context: Context<T>) -> T {
     match context {
         Context::One(context) => context,
-        Context::Each { mut maker, next } => next.unwrap_or_else(&mut maker),
+        Context::Each(mut each) => each.next.take().unwrap_or_else(&mut each.maker),
     }
 }

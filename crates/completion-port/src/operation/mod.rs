@@ -24,6 +24,7 @@
 
 mod completion;
 mod place;
+mod queue;
 mod refused;
 
 use std::{
@@ -31,12 +32,13 @@ use std::{
     fmt,
     net::SocketAddr,
     ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU8, AtomicU16, Ordering},
 };
 
 pub use completion::Completion;
 pub(crate) use completion::Parts;
 pub(crate) use place::Place;
+pub(crate) use queue::Queue;
 pub use refused::Refused;
 
 use crate::{buffer::Buffer, handle::Handle, sys};
@@ -149,32 +151,33 @@ impl fmt::Display for OpKind {
 }
 
 /// Somebody has asked for the operation's end; what it then reports is not put right by trying again.
-const CANCELLED: u32 = 1;
+const CANCELLED: u8 = 1;
 /// It waits for a buffer of the pool, not with the driver.
-const STARVED: u32 = 1 << 1;
+const STARVED: u8 = 1 << 1;
 /// A graceful end that has read everything and waits for the other direction, not with the driver.
-const RESTING: u32 = 1 << 2;
+const RESTING: u8 = 1 << 2;
 /// Its deadline has passed.
-const EXPIRED: u32 = 1 << 3;
+const EXPIRED: u8 = 1 << 3;
 /// It has waited for a buffer, and one was free when it was started again.
-const REVIVED: u32 = 1 << 4;
-
+const REVIVED: u8 = 1 << 4;
 /// It has had its turn for now and goes on when the others have had theirs; not with the driver.
-const DEFERRED: u32 = 1 << 5;
+const DEFERRED: u8 = 1 << 5;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
-#[repr(C, align(16))]
+///
+/// An idle connection has one that is pending, so it is no larger than it must be: the fields lie in an order without gaps.
+#[repr(C)]
 pub(crate) struct Header {
     pub kind: OpKind,
-    flags: AtomicU32,
+    flags: AtomicU8,
+    /// Which of its port's drivers it was given to last. There are few ([`Set::MOST`](crate::schedule::Set)).
+    pub driver: AtomicU16,
     /// Milliseconds from the port's birth to the start, for its age in a snapshot.
     pub started: u32,
     pub sequence: u64,
     pub target: sys::Target,
-    /// Which of its port's drivers it was given to last.
-    pub driver: AtomicU32,
-    /// The list that the owner keeps it in.
-    pub link: UnsafeCell<Option<NonNull<Header>>>,
+    /// The one behind it in its [`Queue`], which means something only there.
+    link: UnsafeCell<NonNull<Header>>,
     /// What is to be done and how far it is: the owner's alone.
     pub work: UnsafeCell<Work>,
 }
@@ -188,24 +191,29 @@ pub(crate) struct Work {
     pub detail: Detail,
     /// How far the driver's own steps are, if one operation takes it several.
     pub step: u8,
-    /// Its place among the receives that wait for a buffer; 0 before it has waited.
-    pub ticket: u64,
 }
 
-/// What only some kinds of operation need, out of line so that an idle receive stays small.
+// Glibc's chunks have 8 bytes of their own and come in steps of 16, so with the 8 of its handle and 16 of a context, as `cport serve`
+// has it, an operation takes a chunk of 128 bytes. One byte more makes it 144.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Header>() <= 96 && size_of::<Operation<(), u64>>() <= 120);
+
+/// What only some kinds of operation need, the large ones out of line so that an idle receive stays small.
 pub(crate) enum Detail {
     None,
+    /// Of a receive that has waited for a buffer: its place among those that do.
+    Ticket(u64),
     /// Several buffers sent as one.
     Gather(Box<sys::Gather>),
     Connect(Box<socket2::SockAddr>),
 }
 
 impl Header {
-    fn raise(&self, flag: u32) -> bool {
+    fn raise(&self, flag: u8) -> bool {
         self.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0
     }
 
-    fn has(&self, flag: u32) -> bool {
+    fn has(&self, flag: u8) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
@@ -305,11 +313,14 @@ impl Header {
 /// Where the context of a completion comes from.
 pub(crate) enum Context<T> {
     One(T),
-    /// A continuing operation makes one for each packet, where no lock is held: `maker` is the user's code.
-    Each {
-        maker: Box<dyn FnMut() -> T + Send>,
-        next: Option<T>,
-    },
+    /// Out of line: only a listener has one.
+    Each(Box<Each<T>>),
+}
+
+/// A continuing operation makes a context for each packet, where no lock is held: `maker` is the user's code.
+pub(crate) struct Each<T> {
+    pub maker: Box<dyn FnMut() -> T + Send>,
+    pub next: Option<T>,
 }
 
 /// A whole operation: what the driver knows, and what the port and its user put in.
@@ -325,18 +336,17 @@ impl<K, T> Operation<K, T> {
     pub(crate) fn new(kind: OpKind, handle: Handle<K, T>, context: Context<T>) -> Self {
         let header = Header {
             kind,
-            flags: AtomicU32::new(0),
+            flags: AtomicU8::new(0),
+            driver: AtomicU16::new(0),
             started: 0,
             sequence: 0,
             target: sys::Target::none(),
-            driver: AtomicU32::new(0),
-            link: UnsafeCell::new(None),
+            link: UnsafeCell::new(NonNull::dangling()),
             work: UnsafeCell::new(Work {
                 buffer: Buffer::new(),
                 done: 0,
                 detail: Detail::None,
                 step: 0,
-                ticket: 0,
             }),
         };
         Self { header, handle, context }
@@ -355,62 +365,5 @@ impl<K, T> Operation<K, T> {
     pub(crate) fn with_address(mut self, address: SocketAddr) -> Self {
         self.header.work.get_mut().detail = Detail::Connect(Box::new(address.into()));
         self
-    }
-}
-
-/// First in, first out, through the operations' own links.
-pub(crate) struct Queue {
-    ends: Option<(NonNull<Header>, NonNull<Header>)>,
-    len: u32,
-}
-
-// SAFETY: the queue owns the operations in it (they are Send: K and T are), and is only used behind its direction's lock.
-unsafe impl Send for Queue {}
-
-impl Queue {
-    pub(crate) const fn new() -> Self {
-        Self { ends: None, len: 0 }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// Takes ownership of `op`, which is in no other list.
-    pub(crate) fn push(&mut self, op: NonNull<Header>) {
-        // SAFETY: the caller owned `op` and hands it over; the last one in the list is the list's own. Links are the owner's.
-        unsafe {
-            *op.as_ref().link.get() = None;
-            match &mut self.ends {
-                Some((_, last)) => {
-                    *last.as_ref().link.get() = Some(op);
-                    *last = op;
-                }
-                None => self.ends = Some((op, op)),
-            }
-        }
-        self.len += 1;
-    }
-
-    /// Hands ownership of the first one out.
-    pub(crate) fn pop(&mut self) -> Option<NonNull<Header>> {
-        let (first, last) = self.ends?;
-        // SAFETY: everything in the list is the list's own and alive.
-        let next = unsafe { *first.as_ref().link.get() };
-        self.ends = next.map(|next| (next, last));
-        self.len -= 1;
-        Some(first)
-    }
-
-    /// Looks at each one: its kind and when it started.
-    pub(crate) fn each(&self, mut look: impl FnMut(&Header)) {
-        let mut at = self.ends.map(|(first, _)| first);
-        while let Some(op) = at {
-            // SAFETY: everything in the list is the list's own and alive, and the caller has the list borrowed.
-            let header = unsafe { op.as_ref() };
-            look(header);
-            // SAFETY: the link belongs to the list.
-            at = unsafe { *header.link.get() };
-        }
     }
 }

@@ -16,8 +16,11 @@ use super::Due;
 use crate::{
     buffer::Pool,
     handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
-    operation::{Completion, Header},
-    schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
+    operation::{Completion, Detail, Header},
+    schedule::{
+        Release, Scheduler, Waking, Workplace,
+        timers::{TimerKey, Timers},
+    },
     sys::{Drivers, Event, choose::DriverChoice},
 };
 
@@ -38,6 +41,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     born: u32,
     /// Every handle that exists, for a close and a snapshot.
     handles: Mutex<Slab<Weak<Inner<K, T>>>>,
+    /// When the graceful ends are to be over, by the index of their handles: few have one, so none has room for it.
+    deadlines: Mutex<BTreeMap<u32, TimerKey>>,
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
@@ -91,6 +96,7 @@ impl<K, T> Shared<K, T> {
             drain,
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Slab::new()),
+            deadlines: Mutex::new(BTreeMap::new()),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
             hands: Mutex::new(Vec::new()),
@@ -98,14 +104,30 @@ impl<K, T> Shared<K, T> {
         }
     }
 
-    pub(crate) fn remember(&self, handle: Weak<Inner<K, T>>) -> usize {
-        lock(&self.handles).insert(handle)
+    /// Gives out a handle's index, its own while it lives.
+    pub(crate) fn remember(&self, handle: Weak<Inner<K, T>>) -> u32 {
+        let index = lock(&self.handles).insert(handle);
+        // A process has fewer descriptors than that, and for so many keys it would want a terabyte.
+        u32::try_from(index).unwrap_or_else(|_| panic!("a port has at most {} handles", u32::MAX))
     }
 
-    pub(crate) fn forget(&self, index: usize) {
+    pub(crate) fn forget(&self, index: u32) {
         // Dropped without the lock.
-        let gone = lock(&self.handles).try_remove(index);
+        let gone = lock(&self.handles).try_remove(index as usize);
         drop(gone);
+    }
+
+    /// Notes the deadline of the graceful end that is pending on a handle: it has one at most.
+    pub(crate) fn set_deadline(&self, handle: u32, deadline: TimerKey) {
+        lock(&self.deadlines).insert(handle, deadline);
+    }
+
+    /// That end is over.
+    pub(crate) fn clear_deadline(&self, handle: u32) {
+        let deadline = lock(&self.deadlines).remove(&handle);
+        if let Some(deadline) = deadline {
+            self.timers.disarm(deadline);
+        }
     }
 
     /// Empty.
@@ -139,15 +161,18 @@ impl<K, T> Shared<K, T> {
     }
 
     /// A receive waits for a buffer from now on. One that was revived in vain has its ticket, and so its place, already.
-    pub(crate) fn starve(&self, receive: Aside<K, T>, ticket: &mut u64) {
+    pub(crate) fn starve(&self, receive: Aside<K, T>, detail: &mut Detail) {
         {
             let mut starved = lock(&self.starved);
-            if *ticket == 0 {
+            let ticket = if let Detail::Ticket(ticket) = *detail {
+                ticket
+            } else {
                 self.pool.count_wait();
                 starved.last_ticket += 1;
-                *ticket = starved.last_ticket;
-            }
-            starved.waiting.insert(*ticket, receive);
+                *detail = Detail::Ticket(starved.last_ticket);
+                starved.last_ticket
+            };
+            starved.waiting.insert(ticket, receive);
             self.pool.set_starving(true);
         }
         // A buffer may have come back before anybody was told to say so.
@@ -204,7 +229,7 @@ impl<K, T> Shared<K, T> {
     pub(crate) unsafe fn start(&self, op: NonNull<Header>, driver: Option<usize>) -> Option<Event> {
         let driver = driver.unwrap_or_else(|| self.scheduler.home());
         // SAFETY: the caller's: alive until its last event.
-        unsafe { op.as_ref() }.driver.store(driver as u32, Ordering::Relaxed);
+        unsafe { op.as_ref() }.driver.store(driver as u16, Ordering::Relaxed);
         // SAFETY: handed on.
         let event = unsafe { self.drivers.get(driver).start(op) };
         if event.is_none() && !self.scheduler.started(driver) {

@@ -58,7 +58,7 @@ impl Census {
     /// Counts somebody who has come, or may come.
     pub fn arrive(self: &Arc<Self>) -> Guest {
         self.guests.fetch_add(1, SeqCst);
-        Guest { census: Arc::clone(self), seated: false }
+        Guest { census: Arc::clone(self) }
     }
 
     /// Asks for an [`Event::Room`] when the next connection has left. Who asks looks for room once more afterwards: it may have
@@ -92,47 +92,47 @@ impl Census {
 pub struct Guest {
     /// Where it counts.
     census: Arc<Census>,
-    /// It is a connection that is served.
-    seated: bool,
 }
+
+/// A guest who is served. A type of its own, because every connection has one, and what a type says takes no room.
+pub struct Seated(Guest);
 
 impl Guest {
     /// Serves it from now on, if there is room; otherwise the guest goes on waiting.
-    pub fn seat(mut self) -> Result<Self, Self> {
+    pub fn seat(self) -> Result<Seated, Self> {
         let most = self.census.most.unwrap_or(usize::MAX);
         let more = |seated| (seated < most).then_some(seated + 1);
         match self.census.seated.fetch_update(SeqCst, SeqCst, more) {
-            Ok(_) => {
-                self.seated = true;
-                Ok(self)
-            }
+            Ok(_) => Ok(Seated(self)),
             Err(_) => Err(self),
         }
     }
 
     /// Serves it, room or not.
-    pub fn squeeze_in(mut self) -> Self {
+    pub fn squeeze_in(self) -> Seated {
         self.census.seated.fetch_add(1, SeqCst);
-        self.seated = true;
-        self
+        Seated(self)
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let census = &self.census;
-        if self.seated {
-            census.closed.fetch_add(1, SeqCst);
-            census.seated.fetch_sub(1, SeqCst);
-        }
-        let last = census.guests.fetch_sub(1, SeqCst) == 1;
+        let last = self.census.guests.fetch_sub(1, SeqCst) == 1;
         // If the main thread is gone, nobody waits for word.
-        if last && census.emptying.load(SeqCst) {
-            let _ = census.events.send(Event::Empty);
+        if last && self.census.emptying.load(SeqCst) {
+            let _ = self.census.events.send(Event::Empty);
         }
-        // Somebody who was not served makes no room. The load spares the others a write.
-        if self.seated && census.room_wanted.load(SeqCst) && census.room_wanted.swap(false, SeqCst)
-        {
+    }
+}
+
+impl Drop for Seated {
+    /// Gives back the seat; the place in the count goes with the guest, right behind this.
+    fn drop(&mut self) {
+        let census = &self.0.census;
+        census.closed.fetch_add(1, SeqCst);
+        census.seated.fetch_sub(1, SeqCst);
+        // The load spares the others a write.
+        if census.room_wanted.load(SeqCst) && census.room_wanted.swap(false, SeqCst) {
             let _ = census.events.send(Event::Room);
         }
     }
@@ -140,7 +140,13 @@ impl Drop for Guest {
 
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guest").field("seated", &self.seated).finish_non_exhaustive()
+        f.debug_struct("Guest").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Seated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seated").finish_non_exhaustive()
     }
 }
 
@@ -173,10 +179,12 @@ mod tests {
     fn the_last_to_leave_is_reported() {
         let (events, inbox) = channel();
         let census = Census::new(None, events);
-        let mut guests: Vec<_> = (0..3).map(|_| census.arrive().squeeze_in()).collect();
-        guests.push(census.arrive());
+        let seated: Vec<_> = (0..3).map(|_| census.arrive().squeeze_in()).collect();
+        let on_the_way = census.arrive();
         census.tell_empty();
-        drop(guests);
+        drop(seated);
+        assert!(inbox.try_recv().is_err(), "somebody is on the way");
+        drop(on_the_way);
         assert!(matches!(inbox.try_recv(), Ok(Event::Empty)));
         assert!(inbox.try_recv().is_err());
     }

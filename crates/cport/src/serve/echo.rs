@@ -14,7 +14,7 @@ use completion_port::{Buffer, GetError, error::Situation};
 
 use super::{
     Done, Event, Handle, Port, Server,
-    census::Guest,
+    census::Seated,
     connection::{Connection, Key, Mode},
     tally::Tally,
 };
@@ -124,8 +124,8 @@ impl Echo<'_> {
             && listener.accept(Mode::Accept(census.arrive())).is_ok()
     }
 
-    /// Takes a new connection, whose guest is seated, into service.
-    pub fn admit(&self, stream: TcpStream, guest: Guest) {
+    /// Takes a new connection into service.
+    pub fn admit(&self, stream: TcpStream, guest: Seated) {
         self.tally.accepted.add(1);
         // An echo should not wait for more to come. A client that has gone already refuses the option, and the receive says why.
         let _ = stream.set_nodelay(true);
