@@ -1,13 +1,14 @@
 //! The completion port.
 //!
 //! - this file: the public type. [`builder`]: its options.
-//! - [`shared`]: what handles and the port have in common. [`get`]: how a packet is taken, and the driver driven meanwhile.
+//! - [`shared`]: what handles and the port have in common, with the [`roll`] of all handles. [`get`]: how a packet is taken, and the driver driven meanwhile.
 //! - [`close`]: how everything ends. [`snapshot`]: what is going on.
 
 mod builder;
 mod close;
 mod due;
 pub(crate) mod get;
+mod roll;
 mod shared;
 mod snapshot;
 

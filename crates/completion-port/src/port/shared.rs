@@ -10,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slab::Slab;
-
-use super::Due;
+use super::{Due, roll::Roll};
 use crate::{
     buffer::Pool,
     handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
@@ -40,7 +38,7 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     /// On the drivers' coarse clock.
     born: u32,
     /// Every handle that exists, for a close and a snapshot.
-    handles: Mutex<Slab<Weak<Inner<K, T>>>>,
+    handles: Mutex<Roll<Weak<Inner<K, T>>>>,
     /// When the graceful ends are to be over, by the index of their handles: few have one, so none has room for it.
     deadlines: Mutex<BTreeMap<u32, TimerKey>>,
     starved: Mutex<StarvedList<K, T>>,
@@ -95,7 +93,7 @@ impl<K, T> Shared<K, T> {
             queue_limit,
             drain,
             leaked: AtomicUsize::new(0),
-            handles: Mutex::new(Slab::new()),
+            handles: Mutex::new(Roll::new()),
             deadlines: Mutex::new(BTreeMap::new()),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
@@ -106,14 +104,12 @@ impl<K, T> Shared<K, T> {
 
     /// Gives out a handle's index, its own while it lives.
     pub(crate) fn remember(&self, handle: Weak<Inner<K, T>>) -> u32 {
-        let index = lock(&self.handles).insert(handle);
-        // A process has fewer descriptors than that, and for so many keys it would want a terabyte.
-        u32::try_from(index).unwrap_or_else(|_| panic!("a port has at most {} handles", u32::MAX))
+        lock(&self.handles).insert(handle)
     }
 
     pub(crate) fn forget(&self, index: u32) {
         // Dropped without the lock.
-        let gone = lock(&self.handles).try_remove(index as usize);
+        let gone = lock(&self.handles).remove(index);
         drop(gone);
     }
 
@@ -152,7 +148,7 @@ impl<K, T> Shared<K, T> {
 
     /// All handles that exist now.
     pub(crate) fn handles(&self) -> Vec<Arc<Inner<K, T>>> {
-        lock(&self.handles).iter().filter_map(|(_, handle)| handle.upgrade()).collect()
+        lock(&self.handles).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Milliseconds since the port was made, to a tick of the system; they wrap after 49 days, so only differences mean something.

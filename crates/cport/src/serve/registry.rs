@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use slab::Slab;
-
 /// Parts with a lock each, so that workers that accept at once seldom meet.
 const SHARDS: usize = 8;
 
@@ -14,45 +12,60 @@ const SHARDS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);
 
-/// Something for each open connection: here a clone of its handle, 16 bytes a connection.
+/// Something for each open connection: here a clone of its handle, 8 bytes a connection.
 ///
 /// It is touched when a connection comes and when it goes, never for a message.
 pub struct Registry<V> {
     /// The parts; slot `n` is in part `n % SHARDS`.
-    shards: [Mutex<Slab<Option<V>>>; SHARDS],
+    shards: [Mutex<Shard<V>>; SHARDS],
     /// The part that the next one goes to.
     next: AtomicUsize,
+}
+
+/// Not a slab, which would take 16 bytes.
+struct Shard<V> {
+    /// A slot that is free, or reserved, has nothing.
+    entries: Vec<Option<V>>,
+    /// Those that are free, but for all beyond the end of the entries.
+    free: Vec<Slot>,
 }
 
 impl<V: Clone> Registry<V> {
     /// An empty one.
     pub fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(Slab::new())), next: AtomicUsize::new(0) }
+        let shard = |_| Mutex::new(Shard { entries: Vec::new(), free: Vec::new() });
+        Self { shards: std::array::from_fn(shard), next: AtomicUsize::new(0) }
     }
 
     /// A slot for a connection that is about to be. `None`: four thousand million are there already.
     ///
     /// The slot comes first because the connection's key, which is never changed, names it.
     pub fn reserve(&self) -> Option<Slot> {
-        let shard = self.next.fetch_add(1, Relaxed) % SHARDS;
-        let mut entries = self.shard(shard);
-        let slot = u32::try_from(entries.vacant_key().checked_mul(SHARDS)? + shard).ok()?;
-        entries.insert(None);
+        let n = self.next.fetch_add(1, Relaxed) % SHARDS;
+        let mut shard = self.shard(n);
+        if let Some(slot) = shard.free.pop() {
+            return Some(slot);
+        }
+        let slot = u32::try_from(shard.entries.len().checked_mul(SHARDS)? + n).ok()?;
+        shard.entries.push(None);
         Some(Slot(slot))
     }
 
     /// Puts the connection into its slot.
     pub fn fill(&self, slot: Slot, value: V) {
         let (shard, entry) = Self::place(slot);
-        if let Some(place) = self.shard(shard).get_mut(entry) {
+        if let Some(place) = self.shard(shard).entries.get_mut(entry) {
             *place = Some(value);
         }
     }
 
-    /// Takes it out. The slot may then be another's.
+    /// Takes it out, once. The slot may then be another's.
     pub fn remove(&self, slot: Slot) {
         let (shard, entry) = Self::place(slot);
-        let removed = self.shard(shard).try_remove(entry);
+        let mut shard = self.shard(shard);
+        let removed = shard.entries.get_mut(entry).and_then(Option::take);
+        shard.free.push(slot);
+        drop(shard);
         // Dropped here and not under the lock: this may close a socket.
         drop(removed);
     }
@@ -60,8 +73,7 @@ impl<V: Clone> Registry<V> {
     /// Calls `visit` for each, without a lock held.
     pub fn each(&self, mut visit: impl FnMut(V)) {
         for shard in 0..self.shards.len() {
-            let values: Vec<V> =
-                self.shard(shard).iter().filter_map(|(_, value)| value.clone()).collect();
+            let values: Vec<V> = self.shard(shard).entries.iter().flatten().cloned().collect();
             values.into_iter().for_each(&mut visit);
         }
     }
@@ -74,7 +86,7 @@ impl<V: Clone> Registry<V> {
     }
 
     /// Locks one part. Nothing under the lock can panic halfway, so a poisoned one is whole.
-    fn shard(&self, n: usize) -> MutexGuard<'_, Slab<Option<V>>> {
+    fn shard(&self, n: usize) -> MutexGuard<'_, Shard<V>> {
         self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
