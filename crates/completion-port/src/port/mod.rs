@@ -1,7 +1,8 @@
 //! The completion port.
 //!
 //! - this file: the public type. [`builder`]: its options.
-//! - [`shared`]: what handles and the port have in common, with the [`roll`] of all handles. [`get`]: how a packet is taken, and the driver driven meanwhile.
+//! - [`shared`]: what handles and the port have in common, with the [`roll`] of all handles. [`get`]: how a packet is taken, and the
+//!   driver driven meanwhile. [`due`]: what its timers are for.
 //! - [`close`]: how everything ends. [`snapshot`]: what is going on.
 
 mod builder;

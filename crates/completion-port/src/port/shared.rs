@@ -58,6 +58,8 @@ pub(super) struct Hand<K: 'static, T: 'static> {
 
 /// Room for what a busy driver brings at once.
 const BATCH: usize = 32;
+/// Room for more than that is kept no longer than it is needed: 200 KB.
+const MOST: usize = 1024;
 
 /// Receives that wait for a buffer, by ticket: the oldest first.
 struct StarvedList<K: 'static, T: 'static> {
@@ -135,10 +137,12 @@ impl<K, T> Shared<K, T> {
         })
     }
 
-    /// For the next who drives. There is one for each who does at once, and no more.
+    /// For the next who drives. There is one for each who does at once, and no more; the memory of a burst is not kept.
     pub(super) fn put_back(&self, hand: Hand<K, T>) {
         debug_assert!(hand.events.is_empty() && hand.packets.is_empty());
-        lock(&self.hands).push(hand);
+        if hand.events.capacity().max(hand.packets.capacity()) <= MOST {
+            lock(&self.hands).push(hand);
+        }
     }
 
     /// When a wait of so long is over. A time beyond the clock's range is none.
