@@ -112,12 +112,11 @@ impl Bench {
         wanted.min(self.connections.get())
     }
 
-    /// Which driver the load runs on. `None`: the one that `COMPLETION_PORT_DRIVER` names, or else the best that the machine offers.
+    /// Which driver the load runs on. `None`: the one that `COMPLETION_PORT_DRIVER` names.
     ///
-    /// A closed loop takes the readiness driver, with which a message costs the load a tenth less than with io_uring (README). An open
-    /// loop sleeps until the next message is due, which io_uring does to the microsecond and readiness to the millisecond.
+    /// Left to itself, the load takes the readiness driver, with which a message costs it a tenth less than with io_uring (README).
     pub fn driver(&self) -> Option<DriverKind> {
-        let left_to_us = self.rate.is_none() && env::var_os("COMPLETION_PORT_DRIVER").is_none();
+        let left_to_us = env::var_os("COMPLETION_PORT_DRIVER").is_none();
         self.driver.0.or(left_to_us.then_some(DriverKind::Readiness))
     }
 

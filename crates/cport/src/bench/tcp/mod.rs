@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use completion_port::{CompletionPort, DriverKind, GetError};
+use completion_port::{CompletionPort, GetError};
 
 use self::lane::{Lane, State};
 use super::{
@@ -31,8 +31,6 @@ const BATCH: usize = 32;
 const OPENING: usize = 64;
 /// How often connections are looked after: those that are down, and those on which nothing moves.
 const TICK: Duration = Duration::from_millis(50);
-/// What the waits of the readiness driver are rounded up to.
-const COARSE: Duration = Duration::from_millis(2);
 /// How long a connection that has failed is down.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,8 +67,6 @@ pub struct Worker<'a> {
     plan: &'a Plan,
     /// Where its completions come from.
     port: Port,
-    /// Its waits end at whole milliseconds.
-    coarse: bool,
     /// Its connections.
     lanes: Vec<Lane>,
     /// Connections that are being made.
@@ -95,12 +91,10 @@ impl<'a> Worker<'a> {
             builder = builder.driver(driver);
         }
         let port: Port = builder.build()?;
-        let coarse = port.driver().kind() == DriverKind::Readiness;
         let now = Instant::now();
         Ok(Self {
             plan,
             port,
-            coarse,
             lanes: plan.share(thread).map(|number| Lane::new(number, now)).collect(),
             opening: 0,
             sources: Sources::new(plan.address, thread).filter(|_| plan.many()),
@@ -157,10 +151,7 @@ impl<'a> Worker<'a> {
                 break;
             }
             let wake = cursor.next().map_or(clock.until, |due| due.min(clock.until));
-            let wait = wake.saturating_duration_since(now);
-            // A message that leaves late would look slow: then this thread rather stays awake.
-            let awake = self.coarse && plan.rate.is_some() && wait < COARSE;
-            self.turn(if awake { Duration::ZERO } else { wait })?;
+            self.turn(wake.saturating_duration_since(now))?;
         }
         clock.until = clock.until.min(Instant::now());
         self.meter.clock = Some(clock);
