@@ -1,4 +1,4 @@
-//! Many clients that mostly wait: plain blocking sockets, of which a wave at a time speaks.
+//! Clients on plain blocking sockets; and many of them that mostly wait, of which a wave at a time speaks.
 
 use std::{
     io::{Read, Write},
@@ -15,8 +15,8 @@ pub const MESSAGE: usize = 4096;
 pub const WAVE: usize = 256;
 /// Connections that a server has had before anything is measured.
 const WARM: usize = 8;
-/// A server that takes longer to answer is not idle, but stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A server that takes longer to answer is stuck: the check has then failed, and must end.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens one more.
 pub fn connect(sources: &mut Sources, address: SocketAddr) -> Result<TcpStream, Trouble> {
@@ -26,6 +26,7 @@ pub fn connect(sources: &mut Sources, address: SocketAddr) -> Result<TcpStream, 
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true).map_err(trouble())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(trouble())?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(trouble())?;
     Ok(stream)
 }
 

@@ -38,15 +38,18 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    Trouble, args::Args, limits, loopback::Sources, pattern::Pattern, process::Process,
+    Trouble,
+    args::Args,
+    clients::{PATIENCE, connect},
+    limits,
+    loopback::Sources,
+    pattern::Pattern,
+    process::Process,
     random::Random,
 };
 
 /// The longest piece of a client.
 const PIECE: u64 = 64 << 10;
-/// For a server that does not answer at all: the check has then failed, and must end.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Runs the program.
 pub fn run() -> Result<bool, Trouble> {
     let mut args = Args::of_process();
@@ -134,17 +137,6 @@ pub fn run() -> Result<bool, Trouble> {
         if faults.is_empty() { "ok" } else { "FAILED" }
     );
     Ok(faults.is_empty())
-}
-
-fn connect(sources: &mut Sources, address: SocketAddr) -> Result<TcpStream, Trouble> {
-    let trouble = || Trouble::at("a client");
-    let socket = sources.socket(address).map_err(trouble())?;
-    socket.connect_timeout(&address.into(), PATIENCE).map_err(trouble())?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true).map_err(trouble())?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(trouble())?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(trouble())?;
-    Ok(stream)
 }
 
 /// The server under test. Killed when dropped, should it still be there.
