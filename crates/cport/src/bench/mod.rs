@@ -1,7 +1,7 @@
 //! `cport bench`: a load generator for echo servers.
 //!
 //! - [`options`]: what may be asked for. [`mod@run`]: one run; [`plan`]: what its threads share, [`threads`]: what each does,
-//!   [`watch`]: what the main thread does meanwhile.
+//!   [`watch`]: what the main thread does meanwhile. [`pace`]: when a thread sends, waits and ends, whatever it sends.
 //! - [`tcp`], [`udp`]: one thread's share of the load. [`schedule`]: when messages are due. [`pattern`]: what is in them.
 //! - [`meter`]: what a thread measures, [`errors`] among it. [`outcome`]: what it all comes to, as JSON; [`table`], [`report`]: the same for people.
 
@@ -10,6 +10,7 @@ mod figures;
 mod meter;
 mod options;
 mod outcome;
+mod pace;
 mod pattern;
 mod plan;
 mod process;

@@ -34,7 +34,7 @@ pub struct Plan {
     pub depth: usize,
     /// Messages that are sent together at most.
     pub at_once: usize,
-    /// Which driver the threads' ports have; `None` is the best that the machine offers.
+    /// Which driver the threads' ports have; `None` is the one that `COMPLETION_PORT_DRIVER` names.
     pub driver: Option<DriverKind>,
     /// Messages a second of all threads, in an open loop.
     pub rate: Option<f64>,

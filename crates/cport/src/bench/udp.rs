@@ -16,9 +16,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     errors::Kind,
     meter::{Measured, Meter},
+    pace::{self, Progress, Share},
     pattern::Pattern,
     plan::Plan,
-    schedule::{Clock, Cursor, Schedule},
+    schedule::{Clock, Schedule},
 };
 use crate::error::plain;
 
@@ -95,95 +96,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Sends and receives by the clock, and tells what came of it.
-    pub fn run(mut self, mut clock: Clock) -> io::Result<Measured> {
-        let plan = self.plan;
-        let schedule = Schedule { rate: plan.rate, total: plan.connections, start: clock.start };
-        let mut cursor = Cursor::new(schedule, self.lanes.iter().map(|lane| lane.number).collect());
-        self.schedule = Some(schedule);
-        self.meter.clock = Some(clock);
+    pub fn run(mut self, clock: Clock) -> io::Result<Measured> {
         let sockets = std::mem::take(&mut self.sockets);
-        let mut fds: Vec<_> =
-            sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        if plan.rate.is_none() {
-            sockets.iter().enumerate().for_each(|(place, socket)| self.pump(place, socket));
-        }
-        while !plan.stop.load(Relaxed) {
-            let now = Instant::now();
-            while let Some(place) = cursor.pass(now.min(clock.last())) {
-                self.pump(place, &sockets[place]);
-            }
-            if now >= clock.until {
-                break;
-            }
-            let wake = cursor.next().map_or(clock.until, |due| due.min(clock.until));
-            self.turn(&sockets, &mut fds, wake.saturating_duration_since(now))?;
-        }
-        clock.until = clock.until.min(Instant::now());
-        self.meter.clock = Some(clock);
-        // Nothing new is due. What is on its way comes back or is lost; what is overdue leaves, but not for long.
-        let [overtime, end] = plan.overtime();
-        self.schedule = self.schedule.filter(|schedule| schedule.rate.is_some());
-        loop {
-            let now = Instant::now();
-            self.schedule = self.schedule.filter(|_| now < overtime);
-            let overdue = |lane: &Lane| {
-                self.schedule.is_some_and(|schedule| {
-                    schedule.due(lane.number, lane.started, clock.last()).is_some()
-                })
-            };
-            let busy = self.lanes.iter().any(|lane| !lane.away.is_empty() || overdue(lane));
-            if !busy || now >= end {
-                break;
-            }
-            self.turn(&sockets, &mut fds, TICK.min(end - now))?;
-        }
-        self.schedule = None;
-        let now = Instant::now();
-        for lane in &mut self.lanes {
-            if !plan.stop.load(Relaxed) {
-                lane.away.drain(..).for_each(|_| lost(&mut self.meter, lane.number));
-            }
-            self.meter.overdue(schedule, lane.number, lane.started, now);
-        }
-        Ok(self.meter.finish())
-    }
-
-    /// Takes what has come, waiting for it as long as that; and now and then looks after the sockets.
-    fn turn(
-        &mut self,
-        sockets: &[UdpSocket],
-        fds: &mut [PollFd<'_>],
-        wait: Duration,
-    ) -> io::Result<()> {
-        // Never longer than a tick, which fits.
-        let wait = Timespec::try_from(wait.min(TICK)).ok();
-        match poll(fds, wait.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for (place, fd) in fds.iter_mut().enumerate() {
-            if !fd.revents().is_empty() {
-                fd.clear_revents();
-                self.receive(place, &sockets[place]);
-            }
-        }
-        let now = Instant::now();
-        if now >= self.tick {
-            self.tick = now + TICK;
-            for (place, socket) in sockets.iter().enumerate() {
-                let lane = &mut self.lanes[place];
-                while lane
-                    .away
-                    .front()
-                    .is_some_and(|away| now.duration_since(away.sent) > self.plan.timeout)
-                {
-                    lane.away.pop_front();
-                    lost(&mut self.meter, lane.number);
-                }
-                self.pump(place, socket);
-            }
-        }
-        Ok(())
+        let fds = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        let mut polled = Polled { worker: self, sockets: &sockets, fds };
+        pace::run(&mut polled, clock)?;
+        Ok(polled.worker.meter.finish())
     }
 
     /// Sends what there is room for and what is due.
@@ -205,6 +123,16 @@ impl<'a> Worker<'a> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.failed(place, &error, "sending"),
             }
+        }
+    }
+
+    /// Datagrams that have been away for too long are lost.
+    fn give_up_late(&mut self, place: usize, now: Instant) {
+        let lane = &mut self.lanes[place];
+        let late = |away: &Away| now.duration_since(away.sent) > self.plan.timeout;
+        while lane.away.front().is_some_and(late) {
+            lane.away.pop_front();
+            lost(&mut self.meter, lane.number);
         }
     }
 
@@ -251,6 +179,74 @@ impl<'a> Worker<'a> {
         lane.away.pop_front();
         lane.rests = Instant::now() + PAUSE;
         self.meter.error(error, doing, lane.number);
+    }
+}
+
+/// The worker, and where it waits for its sockets.
+struct Polled<'a, 's> {
+    /// What it does.
+    worker: Worker<'a>,
+    /// Its sockets.
+    sockets: &'s [UdpSocket],
+    /// The same, to be waited for.
+    fds: Vec<PollFd<'s>>,
+}
+
+impl<'a> Share<'a> for Polled<'a, '_> {
+    fn plan(&self) -> &'a Plan {
+        self.worker.plan
+    }
+
+    fn meter(&mut self) -> &mut Meter<'a> {
+        &mut self.worker.meter
+    }
+
+    fn set_schedule(&mut self, schedule: Option<Schedule>) {
+        self.worker.schedule = schedule;
+    }
+
+    fn connections(&self) -> impl Iterator<Item = Progress> {
+        self.worker.lanes.iter().map(|lane| Progress {
+            number: lane.number,
+            started: lane.started,
+            waits: !lane.away.is_empty(),
+        })
+    }
+
+    fn pump(&mut self, place: usize, _: Instant) {
+        self.worker.pump(place, &self.sockets[place]);
+    }
+
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        // Never longer than a tick, which fits.
+        let wait = Timespec::try_from(wait.min(TICK)).ok();
+        match poll(&mut self.fds, wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for (fd, (place, socket)) in self.fds.iter_mut().zip(self.sockets.iter().enumerate()) {
+            if !fd.revents().is_empty() {
+                fd.clear_revents();
+                self.worker.receive(place, socket);
+            }
+        }
+        let now = Instant::now();
+        if now >= self.worker.tick {
+            self.worker.tick = now + TICK;
+            for (place, socket) in self.sockets.iter().enumerate() {
+                self.worker.give_up_late(place, now);
+                self.worker.pump(place, socket);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, place: usize, _: Instant) {
+        let Worker { plan, lanes, meter, .. } = &mut self.worker;
+        let lane = &mut lanes[place];
+        if !plan.stop.load(Relaxed) {
+            lane.away.drain(..).for_each(|_| lost(meter, lane.number));
+        }
     }
 }
 

@@ -19,8 +19,9 @@ use self::lane::{Lane, State};
 use super::{
     errors::Kind,
     meter::{Measured, Meter},
+    pace::{self, Progress, Share},
     plan::Plan,
-    schedule::{Clock, Cursor, Schedule},
+    schedule::{Clock, Schedule},
     source::Sources,
 };
 use crate::error::plain;
@@ -133,80 +134,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Sends and receives by the clock, and tells what came of it.
-    pub fn run(mut self, mut clock: Clock) -> io::Result<Measured> {
-        let plan = self.plan;
-        let schedule = Schedule { rate: plan.rate, total: plan.connections, start: clock.start };
-        let mut cursor = Cursor::new(schedule, self.lanes.iter().map(|lane| lane.number).collect());
-        self.schedule = Some(schedule);
-        self.meter.clock = Some(clock);
-        if plan.rate.is_none() {
-            (0..self.lanes.len()).for_each(|place| self.pump(place, Instant::now()));
-        }
-        while !plan.stop.load(Relaxed) {
-            let now = Instant::now();
-            while let Some(place) = cursor.pass(now.min(clock.last())) {
-                self.pump(place, now);
-            }
-            if now >= clock.until {
-                break;
-            }
-            let wake = cursor.next().map_or(clock.until, |due| due.min(clock.until));
-            self.turn(wake.saturating_duration_since(now))?;
-        }
-        clock.until = clock.until.min(Instant::now());
-        self.meter.clock = Some(clock);
-        self.finish(clock, schedule)?;
+    pub fn run(mut self, clock: Clock) -> io::Result<Measured> {
+        pace::run(&mut self, clock)?;
         Ok(self.meter.finish())
-    }
-
-    /// Nothing new is due. What is on its way comes back or is lost; what is overdue leaves, but not for long.
-    fn finish(&mut self, clock: Clock, schedule: Schedule) -> io::Result<()> {
-        let [overtime, end] = self.plan.overtime();
-        self.schedule = self.schedule.filter(|schedule| schedule.rate.is_some());
-        loop {
-            let now = Instant::now();
-            self.schedule = self.schedule.filter(|_| now < overtime);
-            let overdue = |lane: &Lane| {
-                self.schedule.is_some_and(|schedule| {
-                    schedule.due(lane.number, lane.started, clock.last()).is_some()
-                })
-            };
-            let busy = self.lanes.iter().any(|lane| !lane.waiting.is_empty() || overdue(lane));
-            if !busy || now >= end {
-                break;
-            }
-            self.turn(TICK.min(end - now))?;
-        }
-        self.schedule = None;
-        let now = Instant::now();
-        for lane in &mut self.lanes {
-            // Who interrupts a run does not want to wait for what is on its way.
-            if !lane.waiting.is_empty() && !self.plan.stop.load(Relaxed) {
-                lost(&mut self.meter, lane);
-            }
-            self.meter.overdue(schedule, lane.number, lane.started, now);
-            lane.close(now);
-        }
-        Ok(())
-    }
-
-    /// Takes what has completed, waiting for it as long as that; and now and then looks after the connections.
-    fn turn(&mut self, wait: Duration) -> io::Result<()> {
-        let mut batch = std::mem::take(&mut self.batch);
-        match self.port.get_many(&mut batch, BATCH, Some(wait.min(TICK))) {
-            Ok(_) | Err(GetError::TimedOut) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for done in batch.drain(..) {
-            self.take(done);
-        }
-        self.batch = batch;
-        let now = Instant::now();
-        if now >= self.tick {
-            self.tick = now + TICK;
-            (0..self.lanes.len()).for_each(|place| self.look_after(place, now));
-        }
-        Ok(())
     }
 
     /// Opens a connection that has been down for long enough, and gives up one on which nothing moves.
@@ -229,6 +159,59 @@ impl<'a> Worker<'a> {
             }
             _ => {}
         }
+    }
+}
+
+impl<'a> Share<'a> for Worker<'a> {
+    fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    fn meter(&mut self) -> &mut Meter<'a> {
+        &mut self.meter
+    }
+
+    fn set_schedule(&mut self, schedule: Option<Schedule>) {
+        self.schedule = schedule;
+    }
+
+    fn connections(&self) -> impl Iterator<Item = Progress> {
+        self.lanes.iter().map(|lane| Progress {
+            number: lane.number,
+            started: lane.started,
+            waits: !lane.waiting.is_empty(),
+        })
+    }
+
+    fn pump(&mut self, place: usize, now: Instant) {
+        Worker::pump(self, place, now);
+    }
+
+    fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        match self.port.get_many(&mut batch, BATCH, Some(wait.min(TICK))) {
+            Ok(_) | Err(GetError::TimedOut) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for done in batch.drain(..) {
+            self.take(done);
+        }
+        self.batch = batch;
+        let now = Instant::now();
+        if now >= self.tick {
+            self.tick = now + TICK;
+            (0..self.lanes.len()).for_each(|place| self.look_after(place, now));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, place: usize, now: Instant) {
+        let lane = &mut self.lanes[place];
+        // Who interrupts a run does not want to wait for what is on its way.
+        if !lane.waiting.is_empty() && !self.plan.stop.load(Relaxed) {
+            lost(&mut self.meter, lane);
+        }
+        lane.close(now);
     }
 }
 
