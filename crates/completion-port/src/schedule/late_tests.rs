@@ -145,8 +145,8 @@ fn one_that_waits_for_a_processor_is_helped_late() {
         clock.advance(after);
         let mut state = scheduler.state();
         let (suspects, progress) = state.suspects(clock.now());
-        let again = suspects.into_iter().filter(|one| one.again);
-        let seen: Vec<_> = again.map(|one| (Seen::Waiting, one)).collect();
+        let what = |one: &Suspect| if one.again { Seen::Waiting } else { Seen::First };
+        let seen: Vec<_> = suspects.into_iter().map(|one| (what(&one), one)).collect();
         let (wakes, burning) = state.judge(&seen, progress, clock.now());
         drop(state);
         scheduler.carry_out(wakes);

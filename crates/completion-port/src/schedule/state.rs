@@ -57,8 +57,6 @@ pub(super) struct State<P> {
     pub wary: Option<Instant>,
     /// Looks are frequent until then.
     pub alert: Option<Instant>,
-    /// The last look found somebody out for long for the first time: the next one, soon, is to tell.
-    pub look_again: bool,
     pub counters: Counters,
 }
 
@@ -159,7 +157,6 @@ impl<P> State<P> {
             kickable,
             wary: None,
             alert: None,
-            look_again: false,
             counters: Counters::default(),
         }
     }

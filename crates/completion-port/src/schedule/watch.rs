@@ -42,11 +42,12 @@ impl<P> Scheduler<P> {
     /// Looks at who is out, and sends help where that is needed.
     pub(super) fn look(&self) {
         let (suspects, progress) = self.state().suspects(self.bed.now());
+        let look = |one: Suspect| {
+            let seen = if one.again { one.observer.look() } else { one.observer.glance() };
+            (seen, one)
+        };
         // Without the lock: these are system calls.
-        let (again, new): (Vec<_>, Vec<_>) = suspects.into_iter().partition(|one| one.again);
-        new.iter().for_each(|suspect| suspect.observer.glance());
-        let seen: Vec<_> =
-            again.into_iter().map(|suspect| (suspect.observer.look(), suspect)).collect();
+        let seen: Vec<_> = suspects.into_iter().map(look).collect();
         let (wakes, burning) = self.state().judge(&seen, progress, self.bed.now());
         self.carry_out(wakes);
         if burning {
@@ -60,15 +61,12 @@ impl<P> State<P> {
     pub(super) fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
-        self.look_again = false;
         for (number, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.counted) {
             let again = worker.looked_at.replace(worker.turns) == Some(worker.turns);
             let long = |since| now.saturating_duration_since(since) >= policy::SOON;
             if worker.out.is_some_and(long) {
                 let (turns, observer) = (worker.turns, worker.observer.clone());
                 suspects.push(Suspect { worker: number, turns, observer, again });
-                self.look_again |= !again;
-                progress |= !again;
             } else {
                 progress = true;
             }
@@ -91,8 +89,13 @@ impl<P> State<P> {
         };
         let is_new =
             |(number, worker): (usize, &Worker)| worker.counted && !is_seen(number, worker);
-        let progress = progress || self.workers.iter().any(is_new);
+        // Who was seen for the first time may be about to come back.
+        let look_again = seen.iter().any(|(seen, _)| *seen == Seen::First);
+        let progress = progress || look_again || self.workers.iter().any(is_new);
         for (seen, Suspect { worker: number, turns, .. }) in seen {
+            if *seen == Seen::First {
+                continue;
+            }
             let still_out = |worker: &&mut Worker| worker.counted && worker.turns == *turns;
             let Some(worker) = self.workers.get_mut(*number).filter(still_out) else { continue };
             if *seen == Seen::Blocked && self.release != Release::Observed {
@@ -118,7 +121,7 @@ impl<P> State<P> {
         }
         let behind = !progress && !pre_empted && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
-        if seen.iter().any(|(seen, _)| *seen != Seen::Waiting) {
+        if seen.iter().any(|(seen, _)| !matches!(seen, Seen::First | Seen::Waiting)) {
             self.alert = now.checked_add(policy::WARY);
         }
         self.burning_since = if burning { self.burning_since.or(Some(now)) } else { None };
@@ -134,7 +137,7 @@ impl<P> State<P> {
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
             watch.interval = if hurry { policy::SOON } else { (watch.interval * 2).min(rarest) };
-            watch.due = now + if self.look_again { policy::SOON } else { watch.interval };
+            watch.due = now + if look_again { policy::SOON } else { watch.interval };
             if watch.idle >= policy::IDLE_LOOKS {
                 self.watch = None;
             }

@@ -67,6 +67,8 @@ pub(crate) enum Seen {
     /// It could run, and has had no processor since the last look.
     Waiting,
     Blocked,
+    /// For the first time: the next look tells.
+    First,
     /// It cannot be told here, or not yet, or the thread is gone.
     Unknown,
 }
@@ -93,8 +95,9 @@ impl Observer {
     }
 
     /// A first look: the next one tells what the thread does from now on.
-    pub(crate) fn glance(&self) {
+    pub(crate) fn glance(&self) -> Seen {
         self.used();
+        Seen::First
     }
 
     pub(crate) fn look(&self) -> Seen {
