@@ -11,17 +11,31 @@ use std::{
 };
 
 use super::{
-    Bed, Next, Release, Scheduler, Seating, Waker, Waking, policy, state::Parked, sync::Arc,
-    watch::Suspect,
+    Bed, Next, Release, Scheduler, Seating, Waker, Waking, policy,
+    state::Parked,
+    sync::Arc,
+    watch::{Outlook, Sight, Suspect},
 };
 use crate::sys::thread_state::{Observer, Seen};
 
-/// Nobody sleeps on it; its clock moves when it is told to.
-struct Clock(Mutex<Instant>);
+/// Nobody sleeps on it; its clock moves when it is told to, and processors are spare until they are taken.
+struct Clock {
+    time: Mutex<Instant>,
+    crowded: AtomicBool,
+}
 
 impl Clock {
+    fn new() -> StdArc<Self> {
+        StdArc::new(Self { time: Mutex::new(Instant::now()), crowded: AtomicBool::new(false) })
+    }
+
     fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// Others want all processors, or not.
+    fn crowd(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
     }
 }
 
@@ -38,8 +52,12 @@ impl Bed for Clock {
 
     fn kick(&self) {}
 
+    fn has_spare_processor(&self) -> bool {
+        !self.crowded.load(Ordering::Relaxed)
+    }
+
     fn now(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +98,7 @@ struct Scene {
 
 /// Limit 2. One burns the processor with packet 0; one sleeps in the second driver; one is parked, the newest.
 fn scene(waking: Waking) -> Scene {
-    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let clock = Clock::new();
     let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
     let (burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol().0));
@@ -135,22 +153,50 @@ fn look_until(scheduler: &Scheduler<u32>, mut seen: impl FnMut() -> bool) {
     }
 }
 
+/// A look that sees `what` of all whom it sees again. Tells whether it finds somebody burning.
+fn look_and_see(scheduler: &Scheduler<u32>, what: Seen, now: Instant) -> bool {
+    let mut state = scheduler.state();
+    let Outlook { suspects, progress, help_wanted } = state.suspects(now);
+    let seen = |one: Suspect| (if one.again { what } else { Seen::First }, one);
+    let seen: Vec<_> = suspects.into_iter().map(seen).collect();
+    let spare = scheduler.bed.has_spare_processor();
+    let (wakes, burning) = state.judge(&Sight { seen: &seen, progress, help_wanted, spare }, now);
+    drop(state);
+    scheduler.carry_out(wakes);
+    burning
+}
+
+/// So is one that runs for longer than others do, where no processor is spare: what the system does in its name may take its time.
+#[test]
+fn one_that_runs_on_is_helped_later_where_all_processors_are_wanted() {
+    for crowded in [false, true] {
+        let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+        clock.crowd(crowded);
+        scheduler.push(1);
+        let look = |after| {
+            clock.advance(after);
+            look_and_see(&scheduler, Seen::Running, clock.now())
+        };
+        assert!(!look(policy::SOON), "it may be about to come back");
+        assert_eq!(look(policy::SOON), !crowded);
+        assert_eq!(given(&scheduler, &parked), (!crowded).then_some(1));
+        if crowded {
+            assert!(!look(policy::BURNING - policy::SOON * 2 - Duration::from_nanos(1)));
+            assert!(look(Duration::from_nanos(1)), "it burns");
+            assert_eq!(given(&scheduler, &parked), Some(1));
+        }
+    }
+}
+
 /// A worker that could run and gets no processor is left alone, and helped all the same when it has been out for long.
 #[test]
 fn one_that_waits_for_a_processor_is_helped_late() {
     let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
     scheduler.push(1);
-    // A look that sees that, and whether it finds somebody burning.
+    // Whether a look that sees that finds somebody burning.
     let look = |after| {
         clock.advance(after);
-        let mut state = scheduler.state();
-        let (suspects, progress) = state.suspects(clock.now());
-        let what = |one: &Suspect| if one.again { Seen::Waiting } else { Seen::First };
-        let seen: Vec<_> = suspects.into_iter().map(|one| (what(&one), one)).collect();
-        let (wakes, burning) = state.judge(&seen, progress, clock.now());
-        drop(state);
-        scheduler.carry_out(wakes);
-        burning
+        look_and_see(&scheduler, Seen::Waiting, clock.now())
     };
     assert!(!look(policy::SOON) && !look(policy::SOON));
     assert_eq!((given(&scheduler, &parked), scheduler.counters().took_over), (None, 0));
@@ -178,17 +224,76 @@ fn a_second_look_follows_soon() {
     assert_eq!(next(), (policy::SOON, policy::CALM));
 }
 
+/// The burner comes back in time, each time: with the same packet no more than a moment.
+fn come_back(scheduler: &Scheduler<u32>, now: Instant) {
+    scheduler.state().workers.iter_mut().filter(|(_, worker)| worker.counted).for_each(
+        |(_, worker)| {
+            worker.turns += 1;
+            worker.out = Some(now);
+        },
+    );
+}
+
 #[test]
-fn nor_for_longer_than_it_takes_to_keep_up() {
+fn nor_for_longer_than_it_takes_to_keep_up_if_a_processor_is_spare() {
     let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
     scheduler.push(1);
+    let look = || {
+        come_back(&scheduler, clock.now());
+        scheduler.look();
+        given(&scheduler, &parked)
+    };
     clock.advance(policy::KEPT_UP);
-    scheduler.push(2);
-    assert_eq!(given(&scheduler, &parked), None);
+    assert!((0..=policy::SPARE_LOOKS).all(|_| look().is_none()), "it has waited no longer");
     clock.advance(Duration::from_nanos(1));
-    scheduler.push(3);
+    assert!(
+        (1..policy::SPARE_LOOKS).all(|_| look().is_none()),
+        "a processor may be spare for a moment"
+    );
+    clock.crowd(true);
+    assert_eq!(look(), None);
+    clock.crowd(false);
+    assert!((1..policy::SPARE_LOOKS).all(|_| look().is_none()), "it was not");
+    assert_eq!(look(), Some(1));
+    assert_eq!(scheduler.counters().released_by_age, 1);
+}
+
+#[test]
+fn nor_for_longer_than_its_patience_if_none_is() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    clock.crowd(true);
+    scheduler.push(1);
+    let look = |after| {
+        clock.advance(after);
+        come_back(&scheduler, clock.now());
+        scheduler.look();
+        given(&scheduler, &parked)
+    };
+    assert!((0..4).all(|_| look(policy::PATIENCE / 4).is_none()));
+    // Whoever touches the queue next, not only a look.
+    clock.advance(Duration::from_nanos(1));
+    scheduler.push(2);
     assert_eq!(given(&scheduler, &parked), Some(1), "the oldest");
     assert_eq!(scheduler.counters().released_by_age, 1);
+}
+
+/// Where packets have waited for long, looks are frequent enough to tell soon whether a processor is spare.
+#[test]
+fn whether_a_processor_is_spare_is_told_soon() {
+    let Scene { clock, scheduler, .. } = &scene(Waking::Late);
+    let next = || {
+        come_back(scheduler, clock.now());
+        scheduler.look();
+        let state = scheduler.state();
+        state.watch.as_ref().map(|watch| watch.due.duration_since(clock.now()))
+    };
+    while next() < Some(policy::CALM) {}
+    scheduler.push(1);
+    clock.advance(policy::KEPT_UP * 2);
+    clock.crowd(true);
+    assert_eq!(next(), Some(policy::CALM));
+    clock.crowd(false);
+    assert_eq!(next(), Some(policy::SELDOM));
 }
 
 /// The driver of the one that is out is not left alone either.
@@ -217,7 +322,7 @@ struct Pair {
 }
 
 fn pair(waking: Waking, pass_time: fn()) -> (Pair, Vec<u32>) {
-    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let clock = Clock::new();
     let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
     let (_runs, runs) = Busy::enrol(&scheduler, pass_time);
     let (sleeps, _) = scheduler.enrol();
@@ -273,7 +378,7 @@ fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
 /// A look takes a while, and somebody goes out meanwhile: it is watched.
 #[test]
 fn who_goes_out_during_a_look_is_watched() {
-    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let clock = Clock::new();
     let scheduler = Scheduler::<u32>::new(clock.clone(), 1, 2, Waking::Late, Release::Observed);
     let [first, keeper] = [(); 2].map(|()| Some(scheduler.enrol().0));
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
@@ -290,18 +395,19 @@ fn who_goes_out_during_a_look_is_watched() {
     for _ in 0..policy::IDLE_LOOKS - 1 {
         scheduler.look();
     }
-    let (suspects, progress) = scheduler.state().suspects(clock.now());
+    let Outlook { suspects, progress, .. } = scheduler.state().suspects(clock.now());
     assert!(suspects.is_empty() && !progress, "nobody is out");
     let next = scheduler.next_in_seat(seating.seat, &mut vec![1], 1, &mut out);
     assert!(matches!(next, Next::Taken));
-    let _ = scheduler.state().judge(&[], progress, clock.now());
+    let sight = Sight { seen: &[], progress, help_wanted: false, spare: false };
+    let _ = scheduler.state().judge(&sight, clock.now());
     assert!(scheduler.next_look(&parked).is_some());
 }
 
 /// Limit 1, one driver. One is out, and a look finds that it does not come back: the other, who waits, sits in the driver, for the first
 /// to find what it brings in. Tells also the number of the first, and what it has taken.
 fn relieved() -> (Pair, usize, Vec<u32>) {
-    let clock = StdArc::new(Clock(Mutex::new(Instant::now())));
+    let clock = Clock::new();
     let scheduler =
         StdArc::new(Scheduler::new(clock.clone(), 1, 1, Waking::Late, Release::Observed));
     let (_runs, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
@@ -370,7 +476,8 @@ fn looks_are_rare_in_calm() {
     let look = |seen: &[_], after| {
         clock.advance(after);
         let mut state = scheduler.state();
-        let _ = state.judge(seen, true, clock.now());
+        let sight = Sight { seen, progress: true, help_wanted: false, spare: false };
+        let _ = state.judge(&sight, clock.now());
         state.watch.as_ref().map(|watch| watch.interval)
     };
     let rarest = |seen: &[_]| {

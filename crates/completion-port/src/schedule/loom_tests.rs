@@ -60,6 +60,10 @@ impl Bed for Alarms {
 
     fn kick(&self) {}
 
+    fn has_spare_processor(&self) -> bool {
+        true
+    }
+
     /// It stands still: a model is run again and again, and must do the same each time.
     fn now(&self) -> Instant {
         self.now

@@ -12,9 +12,9 @@
 //! - **Hand-off.** A packet that may run goes straight to the newest waiter (S41, S42), unless a waiter in a driver has brought it in
 //!   itself: that one takes it. A worker that comes back takes the next one, and nobody is woken (S48).
 //! - **Waking late** ([`Waking`]). While a worker runs and comes back in time, packets wait for it, and so does its driver: it looks
-//!   there when it comes back. Another waiter is woken when a packet has waited for [`policy::KEPT_UP`], when the worker does not
-//!   come back from look to look, or, for [`policy::WARY`] after somebody was seen to be blocked, at once. The figures are measured
-//!   in `docs/scheduling.md`.
+//!   there when it comes back. Another waiter is woken when a packet has waited for [`policy::KEPT_UP`] and a processor is spare for it
+//!   (or for [`policy::PATIENCE`]), when the worker does not come back from look to look, or, for [`policy::WARY`] after somebody was
+//!   seen to be blocked, at once. The figures are measured in `docs/scheduling.md`.
 //! - **No orphan.** While a thread waits, no driver with something in it is left alone for longer than a look: a driver whose worker
 //!   blocks, exits or does not come back goes to the newest parked waiter, also when the limit does not let that one take packets;
 //!   where nobody is parked, one who sits in another driver takes it along ([`attendance`]).
@@ -75,6 +75,8 @@ pub(crate) trait Bed: Send + Sync {
     fn wants_kicks(&self) -> bool;
     /// Has the kernel bring in what lies with threads that run.
     fn kick(&self);
+    /// Whether a thread that is woken finds a processor that nobody else wants, as far as can be told.
+    fn has_spare_processor(&self) -> bool;
     /// The clock by which packets wait and looks are taken.
     fn now(&self) -> Instant;
     /// Whether that is the clock by which threads sleep.

@@ -123,6 +123,10 @@ impl Bed for Pillow {
 
     fn kick(&self) {}
 
+    fn has_spare_processor(&self) -> bool {
+        true
+    }
+
     fn now(&self) -> Instant {
         self.now
     }

@@ -51,8 +51,12 @@ pub(super) const SOON: Duration = Duration::from_micros(50);
 pub(super) const SELDOM: Duration = Duration::from_micros(500);
 /// And as rare as this afterwards: a look costs a thread's sleep and waking, some 20 us.
 pub(super) const CALM: Duration = Duration::from_millis(2);
-/// A packet that has waited for longer shows that those who run do not keep up.
+/// A packet that has waited for longer shows that those who run do not keep up. Another worker helps them if it would have a processor to
+/// itself, as [`SPARE_LOOKS`] looks in a row have found: where all are wanted by others, it would take turns with those it came to help.
 pub(super) const KEPT_UP: Duration = Duration::from_millis(2);
+pub(super) const SPARE_LOOKS: u32 = 3;
+/// A packet that has waited for longer has a waiter in any case.
+pub(super) const PATIENCE: Duration = Duration::from_millis(20);
 /// After a worker was seen to be blocked, waiters are woken eagerly for so long: there may be more where that came from.
 pub(super) const WARY: Duration = Duration::from_millis(20);
 /// So many looks in a row that find nothing to watch end the watch.
@@ -60,5 +64,8 @@ pub(super) const IDLE_LOOKS: u32 = 3;
 /// Who waits for a processor comes back by itself when it gets one, and whoever were sent to help would want one, too. After so long it
 /// is helped all the same.
 pub(super) const OVERDUE: Duration = Duration::from_millis(10);
+/// One that runs is taken to burn the processor when it has been out for longer, if no processor is spare: a single send may take 100 us
+/// where the system delivers on its way what others have sent.
+pub(super) const BURNING: Duration = Duration::from_millis(1);
 /// A worker that has burned the processor for longer is looked at seldom.
 pub(super) const LONG: Duration = Duration::from_millis(200);

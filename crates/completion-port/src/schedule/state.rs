@@ -57,6 +57,8 @@ pub(super) struct State<P> {
     pub wary: Option<Instant>,
     /// Looks are frequent until then.
     pub alert: Option<Instant>,
+    /// So many looks in a row have found that those who run do not keep up, and that a processor is spare.
+    pub spare_looks: u32,
     pub counters: Counters,
 }
 
@@ -93,9 +95,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// It has been out for so long that it is helped, whatever it waits for.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.out.is_none_or(|since| now.saturating_duration_since(since) >= policy::OVERDUE)
+    /// It has been out for so long.
+    pub(super) fn is_out_for(&self, time: Duration, now: Instant) -> bool {
+        self.out.is_none_or(|since| now.saturating_duration_since(since) >= time)
     }
 }
 
@@ -157,6 +159,7 @@ impl<P> State<P> {
             kickable,
             wary: None,
             alert: None,
+            spare_looks: 0,
             counters: Counters::default(),
         }
     }
@@ -342,10 +345,20 @@ impl<P> State<P> {
         self.is_eager(now) || self.active == 0 || self.watch.is_none()
     }
 
-    /// Whether the oldest packet has waited for so long that those who run do not keep up.
+    /// Whether the oldest packet has waited for so long that it is to have a waiter, though workers run that come back.
     fn has_aged(&self, now: Instant) -> bool {
+        let is_spare = self.spare_looks >= policy::SPARE_LOOKS;
+        self.has_waited(if is_spare { policy::KEPT_UP } else { policy::PATIENCE }, now)
+    }
+
+    /// Whether those who run do not keep up, and there is room for another.
+    pub(super) fn is_help_wanted(&self, now: Instant) -> bool {
+        self.may_run() && self.is_somebody_free() && self.has_waited(policy::KEPT_UP, now)
+    }
+
+    fn has_waited(&self, time: Duration, now: Instant) -> bool {
         let waited = |(_, since): &(P, Instant)| now.saturating_duration_since(*since);
-        self.ready.front().is_some_and(|oldest| waited(oldest) > policy::KEPT_UP)
+        self.ready.front().is_some_and(|oldest| waited(oldest) > time)
     }
 
     pub(super) fn is_eager(&self, now: Instant) -> bool {

@@ -13,8 +13,15 @@
 //!
 //! One that waits for a processor is left alone for [`OVERDUE`](policy::OVERDUE): it comes back by itself when it gets one, which no help
 //! can hasten, and more looks would take more of what it waits for. A processor that is free the system gives it at once.
+//!
+//! Whether a processor is spare makes a difference twice. One that is found running with the same packet burns the processor; if none is
+//! spare, only after [`BURNING`](policy::BURNING), since what the system does in its name may take long then. And packets that have waited
+//! for long although workers come back have another worker only if it would have a processor, or after [`PATIENCE`](policy::PATIENCE).
 
-use std::{sync::Arc as StdArc, time::Instant};
+use std::{
+    sync::Arc as StdArc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Release, Scheduler, policy,
@@ -32,6 +39,24 @@ pub(super) struct Suspect {
     pub again: bool,
 }
 
+/// What is to be looked at more closely.
+pub(super) struct Outlook {
+    pub suspects: Vec<Suspect>,
+    /// Somebody has come back since the last look.
+    pub progress: bool,
+    /// Packets have waited for long, whoever comes back.
+    pub help_wanted: bool,
+}
+
+/// What a look has seen.
+pub(super) struct Sight<'a> {
+    pub seen: &'a [(Seen, Suspect)],
+    pub progress: bool,
+    pub help_wanted: bool,
+    /// A processor is spare. Not asked where it makes no difference.
+    pub spare: bool,
+}
+
 impl<P> Scheduler<P> {
     /// When this waiter is to look next, if it keeps watch.
     pub(super) fn next_look(&self, parked: &Arc<Parked<P>>) -> Option<Instant> {
@@ -41,14 +66,17 @@ impl<P> Scheduler<P> {
 
     /// Looks at who is out, and sends help where that is needed.
     pub(super) fn look(&self) {
-        let (suspects, progress) = self.state().suspects(self.bed.now());
+        let Outlook { suspects, progress, help_wanted } = self.state().suspects(self.bed.now());
         let look = |one: Suspect| {
             let seen = if one.again { one.observer.look() } else { one.observer.glance() };
             (seen, one)
         };
         // Without the lock: these are system calls.
         let seen: Vec<_> = suspects.into_iter().map(look).collect();
-        let (wakes, burning) = self.state().judge(&seen, progress, self.bed.now());
+        let runs = seen.iter().any(|(seen, _)| *seen == Seen::Running);
+        let spare = (help_wanted || runs) && self.bed.has_spare_processor();
+        let seen = Sight { seen: &seen, progress, help_wanted, spare };
+        let (wakes, burning) = self.state().judge(&seen, self.bed.now());
         self.carry_out(wakes);
         if burning {
             // What its operations bring must not wait until it enters the kernel by itself.
@@ -58,7 +86,7 @@ impl<P> Scheduler<P> {
 }
 
 impl<P> State<P> {
-    pub(super) fn suspects(&mut self, now: Instant) -> (Vec<Suspect>, bool) {
+    pub(super) fn suspects(&mut self, now: Instant) -> Outlook {
         self.counters.looks += 1;
         let (mut suspects, mut progress) = (Vec::new(), false);
         for (number, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.counted) {
@@ -71,17 +99,14 @@ impl<P> State<P> {
                 progress = true;
             }
         }
-        (suspects, progress)
+        Outlook { suspects, progress, help_wanted: self.is_help_wanted(now) }
     }
 
     /// What was seen, and what follows. Tells also whether some worker burns the processor.
-    pub(super) fn judge(
-        &mut self,
-        seen: &[(Seen, Suspect)],
-        progress: bool,
-        now: Instant,
-    ) -> (Wakes, bool) {
-        let (mut burning, mut pre_empted, mut stuck) = (false, false, false);
+    pub(super) fn judge(&mut self, sight: &Sight<'_>, now: Instant) -> (Wakes, bool) {
+        let Sight { seen, progress, help_wanted, spare } = *sight;
+        self.spare_looks = if help_wanted && spare { self.spare_looks + 1 } else { 0 };
+        let (mut burning, mut crowded, mut stuck) = (false, false, false);
         let released_before = self.counters.released_by_observation;
         // While they were looked at, others have gone out, or they themselves again.
         let is_seen = |number: usize, worker: &Worker| {
@@ -98,6 +123,12 @@ impl<P> State<P> {
             }
             let still_out = |worker: &&mut Worker| worker.counted && worker.turns == *turns;
             let Some(worker) = self.workers.get_mut(*number).filter(still_out) else { continue };
+            // Until then it may come back when it has had a processor; whoever came to help would want that one, too.
+            let patience = match seen {
+                Seen::Waiting => policy::OVERDUE,
+                Seen::Running if !spare => policy::BURNING,
+                _ => Duration::ZERO,
+            };
             if *seen == Seen::Blocked && self.release != Release::Observed {
                 // It keeps its place, and more looks would change nothing.
                 worker.stuck = true;
@@ -107,9 +138,8 @@ impl<P> State<P> {
                 self.active -= 1;
                 self.counters.released_by_observation += 1;
                 self.wary = now.checked_add(policy::WARY);
-            } else if *seen == Seen::Waiting && !worker.is_overdue(now) {
-                // It comes back when it gets a processor; whoever came to help would want that one, too.
-                pre_empted = true;
+            } else if !worker.is_out_for(patience, now) {
+                crowded = true;
                 continue;
             } else {
                 burning = true;
@@ -119,7 +149,7 @@ impl<P> State<P> {
                 self.counters.took_over += self.take_drivers_of(Some(*number)) as u64;
             }
         }
-        let behind = !progress && !pre_empted && (burning || stuck);
+        let behind = !progress && !crowded && (burning || stuck);
         let wakes = self.settle_behind(now, behind);
         if seen.iter().any(|(seen, _)| !matches!(seen, Seen::First | Seen::Waiting)) {
             self.alert = now.checked_add(policy::WARY);
@@ -131,13 +161,20 @@ impl<P> State<P> {
             released || !self.burning_since.is_some_and(long) && (burning || self.is_eager(now));
         // A packet that may run waits for nobody but whoever looks.
         let waits = !self.ready.is_empty() && self.may_run();
-        let needed = burning || pre_empted || waits || progress && self.is_watch_needed();
+        let needed = burning || crowded || waits || progress && self.is_watch_needed();
         let alert = self.alert.is_some_and(|until| now < until);
         let rarest = if alert { policy::SELDOM } else { policy::CALM };
         if let Some(watch) = &mut self.watch {
             watch.idle = if needed { 0 } else { watch.idle + 1 };
             watch.interval = if hurry { policy::SOON } else { (watch.interval * 2).min(rarest) };
-            watch.due = now + if look_again { policy::SOON } else { watch.interval };
+            let next = if look_again {
+                policy::SOON
+            } else if self.spare_looks > 0 {
+                watch.interval.min(policy::SELDOM)
+            } else {
+                watch.interval
+            };
+            watch.due = now + next;
             if watch.idle >= policy::IDLE_LOOKS {
                 self.watch = None;
             }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Driver, Event, Socket,
     beside::{self, Beside},
+    spare,
 };
 use crate::schedule::{Bed, Set};
 
@@ -125,6 +126,10 @@ impl Bed for Drivers {
         if let Some(driver) = self.0.iter().find(|driver| driver.in_flight() > 0) {
             driver.kick();
         }
+    }
+
+    fn has_spare_processor(&self) -> bool {
+        spare::has_spare_processor()
     }
 
     fn now(&self) -> Instant {

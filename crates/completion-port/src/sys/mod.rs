@@ -12,7 +12,7 @@
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
-//! - [`thread_state`]: whether a thread is blocked.
+//! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
 //! - [`send`]: sending as much as goes at once.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
@@ -32,6 +32,7 @@ mod send;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
+mod spare;
 pub(crate) mod thread_state;
 
 use std::{
