@@ -137,7 +137,7 @@ fn not_everything_is_a_situation() {
     assert_eq!(Situation::of(&server.recv_lent(()).expect_err("closed").error), None);
 }
 
-/// Rows that the operations of today cannot bring about: the mapping alone, by code and by kind.
+/// S84. Rows that the operations of today cannot bring about: the mapping alone, by code and by kind.
 #[test]
 fn codes_and_kinds_are_told_alike() {
     let codes = [

@@ -29,7 +29,7 @@ fn listen<T: Send>(
     (port.associate(listener, "listener").expect("associated"), dialled)
 }
 
-/// S145, S142: the first call has the first connection; the key is the listener's.
+/// S145, S142, S137: the first call has the first connection; the key is the listener's.
 fn are_served_in_call_order(driver: DriverKind) {
     let port = open::<&str, usize>(driver);
     let (listener, dialled) = listen(&port);
@@ -62,6 +62,7 @@ fn take_connections_that_were_there_before(driver: DriverKind) {
     }
 }
 
+/// S143: with nothing to be done to them before. S17: the packet of a receive has its key, its context and its bytes.
 fn bring_sockets_that_work(driver: DriverKind) {
     let port = open::<&str, usize>(driver);
     let (listener, dialled) = listen(&port);
@@ -72,6 +73,7 @@ fn bring_sockets_that_work(driver: DriverKind) {
     server.recv(Buffer::with_capacity(8), 2).expect("started");
     client.write_all(b"hello").expect("written");
     let done = get(&port);
+    assert_eq!((done.context, done.result.as_ref().ok()), (2, Some(&5)));
     assert_eq!((*done.handle.key(), &done.buffer[..]), ("client", &b"hello"[..]));
     assert_eq!(server.peer_addr().expect("connected"), client.local_addr().expect("connected"));
 }

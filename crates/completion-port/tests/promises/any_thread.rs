@@ -33,7 +33,7 @@ impl Numbers {
 }
 
 /// Eight threads start the first receives, four take packets and start what follows, on whatever handle they come; each context is
-/// seen once.
+/// seen once (S16, S59).
 fn echo_by_threads_that_share_everything(driver: DriverKind) {
     let count = scaled("echoing connections", 64, 2);
     let port = open::<usize, usize>(driver);

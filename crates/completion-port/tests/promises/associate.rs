@@ -17,7 +17,7 @@ crate::on_each_driver!(
     does_not_care_for_the_blocking_mode,
 );
 
-/// S6: not to the same port, not to another, not through a duplicate. Socket and key come back, and the socket works.
+/// S1, S2, and S6: not to the same port, not to another, not through a duplicate. Socket and key come back, and the socket works.
 fn is_for_one_port_and_once(driver: DriverKind) {
     let port = open::<String, ()>(driver);
     let other = open::<String, ()>(driver);

@@ -237,7 +237,7 @@ fn a_dropped_port_frees_every_context(driver: DriverKind) {
     drop(peers);
 }
 
-/// Handles that outlive their port refuse, and free their key and close their socket in the end.
+/// S15, S40: handles that outlive their port refuse, and free their key and close their socket in the end.
 fn a_dropped_port_leaves_its_handles_harmless(driver: DriverKind) {
     let port = open::<Arc<()>, ()>(driver);
     let key = Arc::new(());

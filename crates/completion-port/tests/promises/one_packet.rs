@@ -83,7 +83,7 @@ fn an_immediate_success_brings_a_packet_too(driver: DriverKind) {
     assert_nothing_left(&port);
 }
 
-/// S113, and promise 2: what the OS says about the I/O itself, at once or later, is a packet and no refusal.
+/// S113, S18, and promise 2: what the OS says about the I/O itself, at once or later, is a packet and no refusal.
 fn what_the_system_refuses_is_a_packet(driver: DriverKind) {
     let port = open::<(), &str>(driver);
     let like = "127.0.0.1:0".parse().expect("an address");

@@ -44,7 +44,7 @@ fn a_large_send_to_a_slow_reader(driver: DriverKind) {
     assert_nothing_left(&port);
 }
 
-/// S121: three thousand pieces, more than one system call takes (1,024), some of them empty.
+/// S121, S120: three thousand pieces, more than one system call takes (1,024), some of them empty.
 fn a_gathered_send_of_many_pieces(driver: DriverKind) {
     let port = open::<(), ()>(driver);
     let (server, mut client) = pair(&port, ());

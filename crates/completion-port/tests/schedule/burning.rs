@@ -106,7 +106,7 @@ fn what_it_started_goes_on_without_it(driver: DriverKind) {
     }
 }
 
-/// With the limit reached by burners, nobody may take packets, but what was started leaves all the same: the driver is not alone.
+/// S50: with the limit reached by burners, nobody may take packets, however often these are pre-empted; but what was started leaves all the same: the driver is not alone.
 fn so_it_does_with_all_that_may_run_burning(driver: DriverKind) {
     for (release, waking) in [(Release::Observed, Waking::Late), (Release::Exact, Waking::Eager)] {
         let port: CompletionPort<(), Step> = open(driver, 1, release, waking);
