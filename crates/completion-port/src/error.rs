@@ -34,13 +34,14 @@ use std::io;
 pub enum Situation {
     /// The peer has reset the connection, or has closed it and was sent more.
     PeerReset,
-    /// The address was reached and nobody listens there.
+    /// The address was reached and nobody listens there. From a connected datagram socket: so it was with an earlier datagram.
     ConnectionRefused,
     /// The handle was closed on this side while the operation was pending.
     LocalClose,
     /// The operation was cancelled, or its port closed.
     Cancelled,
-    /// A datagram was longer than the buffer; the rest of it is lost.
+    /// A datagram was longer than the buffer, which has its beginning; the rest of it is lost. From a send: it was longer than the
+    /// network takes, and nothing of it has left.
     Truncated,
     /// A read began at or behind the end of a file.
     EndOfFile,
@@ -88,6 +89,11 @@ pub(crate) fn closed_here() -> io::Error {
 
 pub(crate) fn reset() -> io::Error {
     io::Error::from_raw_os_error(libc::ECONNRESET)
+}
+
+/// A datagram was longer than the room for it.
+pub(crate) fn cut() -> io::Error {
+    io::Error::from_raw_os_error(libc::EMSGSIZE)
 }
 
 pub(crate) fn timed_out() -> io::Error {

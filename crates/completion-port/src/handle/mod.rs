@@ -41,7 +41,7 @@ use crate::{
 
 /// A socket that belongs to a completion port, or a bare key; clones name the same one.
 ///
-/// One type serves listeners, streams and keys: an operation that the source cannot do is refused. Every method may be called from
+/// One type serves listeners, streams, datagrams and keys: an operation that the source cannot do is refused. Every method may be called from
 /// any thread; the packet of an operation goes to whichever thread takes it, possibly before the call that started it returns.
 ///
 /// A handle lives until its last clone is dropped **and** nothing is pending on it: a pending receive keeps an idle connection
@@ -273,6 +273,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             sequence: 0,
             accepted: None,
             buffers: Vec::new(),
+            message: None,
         });
         port.scheduler.post(packet).map_err(|packet| Refused {
             error: error::port_closed(),
@@ -300,7 +301,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Closes it now: `closesocket`. What is pending completes with an error (S93: `ECONNABORTED` from a stream, S95; `ECANCELED`
-    /// from a listener, S94), later starts are refused, the peer sees the end. The descriptor is given back to the system when the
+    /// from a listener, S94, and from datagrams, S96), later starts are refused, the peer sees the end. The descriptor is given back to the system when the
     /// last clone of the handle is gone, and its last packet with it.
     #[doc(alias = "closesocket")]
     pub fn close(&self) {
@@ -389,14 +390,18 @@ pub(crate) struct Aside<K: 'static, T: 'static> {
 unsafe impl<K: Send + Sync, T: Send> Send for Aside<K, T> {}
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Aside<K, T> {
-    /// Starts a starved one again, in that driver if the buffer is there. Receives have no maker of contexts that could panic.
-    pub(crate) fn revive(self, driver: Option<usize>, sink: &mut dyn FnMut(Completion<K, T>)) {
+    /// Starts a starved one again, in that driver if the buffer is there. A panic of the user's maker is returned.
+    pub(crate) fn revive(
+        self,
+        driver: Option<usize>,
+        sink: &mut dyn FnMut(Completion<K, T>),
+    ) -> Option<Box<dyn Any + Send>> {
         let inner = &self.handle.0;
         let count = |header: &Header| {
             header.revive();
             inner.port.reviving_one();
         };
-        let _none = settle::start_again(inner, self.op, driver, count, sink);
+        settle::start_again(inner, self.op, driver, count, sink)
     }
 
     /// Starts a deferred one again. A panic of the user's maker is returned.

@@ -16,8 +16,10 @@ use std::{
 use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
-    sys::{Event, Output, Socket},
+    operation::{
+        Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side, Work,
+    },
+    sys::{Event, Message, Output, Socket},
 };
 
 /// Where packets go.
@@ -145,7 +147,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
             // SAFETY: its event is being settled here, so it exists, and its context is ours.
             let (header, context) =
                 unsafe { (op.as_ref(), &mut (*op.cast::<Operation<K, T>>().as_ptr()).context) };
-            if header.kind == OpKind::AcceptEach {
+            if header.kind.continues() {
                 // The user's code: without the lock. A cancel that comes meanwhile finds the operation with no driver, and marks it.
                 drop(direction);
                 let prepared = prepare(context);
@@ -240,6 +242,14 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         {
             return if more { Verdict::Pending } else { Verdict::Again };
         }
+        // Of datagrams each has its own fate: the next may be well.
+        result if kind == OpKind::RecvFromEach && goes_on(header, &result) => {
+            // SAFETY: the settler's, who has it back from the driver.
+            if let Some(packet) = unsafe { received_one(op, result) } {
+                sink(packet);
+            }
+            return Verdict::Again;
+        }
         Ok(output) => {
             // SAFETY: handed over.
             match unsafe { progress(header, direction, output) } {
@@ -333,10 +343,13 @@ unsafe fn progress(
             }
             Ok(outcome(work.done))
         }
-        // The end of the stream needs no buffer: it goes back at once.
-        (OpKind::RecvLent, Output::Bytes(0)) => {
+        // The end of the stream needs no buffer, nor does a datagram of no bytes: it goes back at once.
+        (OpKind::RecvLent | OpKind::RecvFromLent | OpKind::RecvFromEach, Output::Bytes(0)) => {
             work.buffer = Buffer::new();
-            Ok(outcome(0))
+            told(work, 0).map(outcome)
+        }
+        (kind, Output::Bytes(received)) if kind.receives_datagrams() => {
+            told(work, received).map(outcome)
         }
         (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, accepted: Some(socket) }),
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
@@ -370,7 +383,11 @@ fn as_told<K, T>(
         return result;
     }
     match (header.kind, result) {
+        // Neither has a connection that could be aborted (S94, S96).
         (OpKind::Accept | OpKind::AcceptEach, Err(_)) => Err(error::cancelled()),
+        (kind, Err(_)) if kind == OpKind::SendTo || kind.receives_datagrams() => {
+            Err(error::cancelled())
+        }
         // The end of the stream that the closing itself has made.
         (OpKind::Recv | OpKind::RecvLent, Ok(0) | Err(_)) | (_, Err(_)) => {
             Err(error::closed_here())
@@ -394,9 +411,10 @@ unsafe fn take_apart<K, T>(
     // Part by part: the whole is large.
     let (kind, sequence, work) = (op.header.kind, op.header.sequence, op.header.work.into_inner());
     let (handle, context) = (op.handle, op.context);
-    let buffers = match work.detail {
-        Detail::Gather(gather) => gather.into_buffers(),
-        _ => Vec::new(),
+    let (buffers, message) = match work.detail {
+        Detail::Gather(gather) => (gather.into_buffers(), None),
+        Detail::Message(message) => (Vec::new(), Some(message)),
+        _ => (Vec::new(), None),
     };
     let (context, maker) = match context {
         Context::One(context) => (Some(context), None),
@@ -416,6 +434,7 @@ unsafe fn take_apart<K, T>(
             sequence,
             accepted,
             buffers,
+            message,
         })
     });
     (packet, maker)
@@ -442,6 +461,67 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
         sequence,
         accepted: Some(socket),
         buffers: Vec::new(),
+        message: None,
+    }))
+}
+
+/// What a datagram of so many bytes is told as: one that was cut is an error, and its buffer has what was left of it (S19, S129).
+fn told(work: &Work, received: usize) -> io::Result<usize> {
+    match &work.detail {
+        Detail::Message(message) if message.is_cut() => Err(error::cut()),
+        _ => Ok(received),
+    }
+}
+
+/// Whether a continuing receive of datagrams goes on after that: yes, if it concerns one of them.
+fn goes_on(header: &Header, result: &io::Result<Output>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(e) => !header.cancelled() && e.kind() == io::ErrorKind::ConnectionRefused,
+    }
+}
+
+/// The packet of one datagram of a continuing receive. `None` (and the datagram lost) if the user's maker has failed.
+///
+/// # Safety
+///
+/// The caller owns the operation, of these K and T.
+unsafe fn received_one<K, T>(
+    op: NonNull<Header>,
+    result: io::Result<Output>,
+) -> Option<Completion<K, T>> {
+    let op = op.cast::<Operation<K, T>>().as_ptr();
+    // SAFETY: the caller's; of the header constants and what is the owner's.
+    let (context, handle, sequence, work) = unsafe {
+        (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence, (*op).header.work())
+    };
+    let mut buffer = std::mem::take(&mut work.buffer);
+    let result = match result {
+        Ok(Output::Bytes(received)) => told(work, received),
+        Ok(_) => Ok(0),
+        Err(e) => Err(e),
+    };
+    if buffer.is_empty() {
+        // It goes back at once.
+        buffer = Buffer::new();
+    }
+    let next = Detail::Message(Box::new(Message::incoming()));
+    let message = match std::mem::replace(&mut work.detail, next) {
+        Detail::Message(message) => Some(message),
+        _ => None,
+    };
+    let Context::Each(each) = context else { return None };
+    Some(Completion::new(Parts {
+        handle,
+        result,
+        buffer,
+        context: each.next.take()?,
+        kind: OpKind::RecvFromEach,
+        last: false,
+        sequence,
+        accepted: None,
+        buffers: Vec::new(),
+        message,
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt, io,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::fd::OwnedFd,
 };
 
@@ -61,6 +61,8 @@ pub enum Role {
     Listener,
     /// Connects, receives, sends.
     Stream,
+    /// Receives and sends, each time one.
+    Datagram,
 }
 
 impl Role {
@@ -70,6 +72,9 @@ impl Role {
             OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
             OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => {
                 self == Role::Stream
+            }
+            OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
+                self == Role::Datagram
             }
         }
     }
@@ -102,7 +107,7 @@ macro_rules! sources {
     )*};
 }
 
-sources!(TcpStream => Stream, TcpSocket => Stream, TcpListener => Listener);
+sources!(TcpStream => Stream, TcpSocket => Stream, TcpListener => Listener, UdpSocket => Datagram);
 
 /// An association that was refused, with the socket and the key given back.
 ///

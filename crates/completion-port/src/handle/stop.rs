@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Closed, Direction, Inner,
+    Closed, Direction, Inner, Role,
     settle::{After, Sink, conclude, deliver, pump},
 };
 use crate::{
@@ -105,8 +105,9 @@ pub(super) fn close_into<K: Send + Sync + 'static, T: Send + 'static>(
     sink: Sink<'_, K, T>,
 ) {
     let (first, afters) = refuse_and_cancel(inner, closed, sink);
-    if first && closed == Closed::Handle {
-        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell.
+    if first && closed == Closed::Handle && inner.role != Role::Datagram {
+        // The peer sees the end now, whoever still holds a clone. A bare key, or a socket that was never connected, has nobody to tell;
+        // of datagrams there is no end.
         let _ = inner.shut(Shutdown::Both);
     }
     afters.into_iter().for_each(After::of_closed);

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connect;
+mod datagram;
 mod end;
 mod options;
 mod recv;

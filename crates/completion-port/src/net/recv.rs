@@ -2,13 +2,14 @@
 
 use crate::{
     Buffer, error,
-    handle::Handle,
+    handle::{Handle, Role},
     operation::{Context, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Starts a receive into the spare room of `buffer`: `WSARecv`. It completes as soon as any bytes are there (S110), with
-    /// `Ok(0)` at the end of the stream (S111). Several receives fill in call order (S115).
+    /// `Ok(0)` at the end of the stream (S111). Several receives fill in call order (S115). Of datagrams it is
+    /// [`recv_from`](Handle::recv_from).
     ///
     /// # Errors
     ///
@@ -33,6 +34,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "WSARecv")]
     pub fn recv(&self, buffer: Buffer, context: T) -> Result<OpId, Refused<T, Buffer>> {
+        if self.0.role == Role::Datagram {
+            return self.recv_from(buffer, context);
+        }
         if buffer.spare() == 0 {
             return Err(Refused { error: error::full_buffer(), context, buffer });
         }
@@ -47,7 +51,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 
     /// Starts a receive without a buffer: one is lent by the port's pool when data arrives, so that an idle connection pins none.
     /// It stands for the zero-byte `WSARecv` (S123) with the read behind it. Where the pool is at its limit, receives wait for a
-    /// buffer in order, and are counted ([`PoolSnapshot::waited`](crate::PoolSnapshot)).
+    /// buffer in order, and are counted ([`PoolSnapshot::waited`](crate::PoolSnapshot)). Of datagrams it is
+    /// [`recv_from_lent`](Handle::recv_from_lent).
     ///
     /// # Errors
     ///
@@ -71,6 +76,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "WSARecv")]
     pub fn recv_lent(&self, context: T) -> Result<OpId, Refused<T>> {
+        if self.0.role == Role::Datagram {
+            return self.recv_from_lent(context);
+        }
         self.launch(Operation::new(OpKind::RecvLent, self.clone(), Context::One(context))).map_err(
             |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
         )

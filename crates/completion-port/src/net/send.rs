@@ -3,13 +3,14 @@
 use super::recv::one;
 use crate::{
     Buffer, error,
-    handle::Handle,
+    handle::{Handle, Role},
     operation::{Context, Detail, OpId, OpKind, Operation, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Starts to send all of `buffer`: `WSASend`. It completes with all its bytes or an error, never short (S117), and the bytes
-    /// of several sends leave in call order (S116). The completion gives the buffer back as it was.
+    /// of several sends leave in call order (S116). The completion gives the buffer back as it was. On a datagram socket that is
+    /// connected it is [`send_to`](Handle::send_to) the address that it is connected to.
     ///
     /// # Errors
     ///
@@ -35,6 +36,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "WSASend")]
     pub fn send(&self, buffer: Buffer, context: T) -> Result<OpId, Refused<T, Buffer>> {
+        if self.0.role == Role::Datagram {
+            return self.send_datagram(buffer, None, context);
+        }
         if buffer.is_empty() {
             return Err(Refused { error: error::empty_buffer(), context, buffer });
         }

@@ -1,6 +1,9 @@
 //! A completion packet.
 
-use std::{fmt, io, net::TcpStream};
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpStream},
+};
 
 use super::OpKind;
 use crate::{buffer::Buffer, handle::Handle, sys};
@@ -24,7 +27,7 @@ use crate::{buffer::Buffer, handle::Handle, sys};
 pub struct Completion<K: 'static, T: 'static> {
     /// The handle that the operation was started on; its key is the per-handle data.
     pub handle: Handle<K, T>,
-    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream.
+    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream; a datagram may be of no bytes (S131).
     pub result: io::Result<usize>,
     /// The operation's buffer, filled by a receive. Empty where the operation had none.
     pub buffer: Buffer,
@@ -45,6 +48,7 @@ enum Extra {
     None,
     Accepted(sys::Socket),
     Buffers(Vec<Buffer>),
+    Message(Box<sys::Message>),
 }
 
 /// What a completion is made of, for those who make one.
@@ -58,16 +62,28 @@ pub(crate) struct Parts<K: 'static, T: 'static> {
     pub sequence: u64,
     pub accepted: Option<sys::Socket>,
     pub buffers: Vec<Buffer>,
+    pub message: Option<Box<sys::Message>>,
 }
 
 impl<K, T> Completion<K, T> {
     pub(crate) fn new(parts: Parts<K, T>) -> Self {
-        let Parts { handle, result, buffer, context, kind, last, sequence, accepted, buffers } =
-            parts;
-        let extra = match accepted {
-            Some(socket) => Extra::Accepted(socket),
-            None if buffers.is_empty() => Extra::None,
-            None => Extra::Buffers(buffers),
+        let Parts {
+            handle,
+            result,
+            buffer,
+            context,
+            kind,
+            last,
+            sequence,
+            accepted,
+            buffers,
+            message,
+        } = parts;
+        let extra = match (accepted, message) {
+            (Some(socket), _) => Extra::Accepted(socket),
+            (None, Some(message)) => Extra::Message(message),
+            (None, None) if buffers.is_empty() => Extra::None,
+            (None, None) => Extra::Buffers(buffers),
         };
         Self { handle, result, buffer, context, rest: Rest { kind, last, sequence, extra } }
     }
@@ -91,6 +107,15 @@ impl<K, T> Completion<K, T> {
                 self.rest.extra = other;
                 Vec::new()
             }
+        }
+    }
+
+    /// Whose datagram came, or to whom one was [sent](crate::Handle::send_to): what `WSARecvFrom` writes to `lpFrom`. It is the
+    /// completion's, so nothing need stay in place for it (S132). `None` of other operations, and where no datagram came.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &self.rest.extra {
+            Extra::Message(message) => message.peer(),
+            _ => None,
         }
     }
 
@@ -130,6 +155,7 @@ impl<K, T> fmt::Debug for Completion<K, T> {
             .field("kind", &self.rest.kind)
             .field("result", &self.result)
             .field("buffer", &self.buffer)
+            .field("peer", &self.peer())
             .field("last", &self.rest.last)
             .finish_non_exhaustive()
     }

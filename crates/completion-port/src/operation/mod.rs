@@ -71,9 +71,9 @@ pub struct OpId {
 /// The two independent directions of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// recv, accept, and the reading half of a graceful end.
+    /// recv (of datagrams too), accept, and the reading half of a graceful end.
     In,
-    /// send and connect.
+    /// send (of datagrams too) and connect.
     Out,
 }
 
@@ -97,6 +97,14 @@ pub enum OpKind {
     RecvLent,
     /// [`Handle::send`](crate::Handle::send) and `send_vectored`.
     Send,
+    /// [`Handle::recv_from`](crate::Handle::recv_from), and a `recv` of datagrams.
+    RecvFrom,
+    /// [`Handle::recv_from_lent`](crate::Handle::recv_from_lent), and a `recv_lent` of datagrams.
+    RecvFromLent,
+    /// [`Handle::recv_from_each`](crate::Handle::recv_from_each).
+    RecvFromEach,
+    /// [`Handle::send_to`](crate::Handle::send_to), and a `send` of a datagram.
+    SendTo,
     /// [`Handle::accept`](crate::Handle::accept).
     Accept,
     /// [`Handle::accept_each`](crate::Handle::accept_each).
@@ -112,7 +120,7 @@ pub enum OpKind {
 impl OpKind {
     pub(crate) fn side(self) -> Side {
         match self {
-            OpKind::Send | OpKind::Connect => Side::Out,
+            OpKind::Send | OpKind::SendTo | OpKind::Connect => Side::Out,
             _ => Side::In,
         }
     }
@@ -125,7 +133,18 @@ impl OpKind {
     /// Whether it does nothing until others act.
     pub(crate) fn only_waits(self) -> bool {
         use OpKind::{Accept, AcceptEach, Recv, RecvLent};
-        matches!(self, Recv | RecvLent | Accept | AcceptEach)
+        matches!(self, Recv | RecvLent | Accept | AcceptEach) || self.receives_datagrams()
+    }
+
+    /// Whether it takes datagrams, one at a time, each with its sender.
+    pub(crate) fn receives_datagrams(self) -> bool {
+        use OpKind::{RecvFrom, RecvFromEach, RecvFromLent};
+        matches!(self, RecvFrom | RecvFromLent | RecvFromEach)
+    }
+
+    /// Whether it goes on after a packet, with a context from its user's maker for each.
+    pub(crate) fn continues(self) -> bool {
+        matches!(self, OpKind::AcceptEach | OpKind::RecvFromEach)
     }
 
     /// One word, as [`Snapshot`](crate::Snapshot) prints it.
@@ -135,6 +154,10 @@ impl OpKind {
             OpKind::Recv => "recv",
             OpKind::RecvLent => "recv_lent",
             OpKind::Send => "send",
+            OpKind::RecvFrom => "recv_from",
+            OpKind::RecvFromLent => "recv_from_lent",
+            OpKind::RecvFromEach => "recv_from_each",
+            OpKind::SendTo => "send_to",
             OpKind::Accept => "accept",
             OpKind::AcceptEach => "accept_each",
             OpKind::Connect => "connect",
@@ -206,6 +229,26 @@ pub(crate) enum Detail {
     /// Several buffers sent as one.
     Gather(Box<sys::Gather>),
     Connect(Box<socket2::SockAddr>),
+    /// Of a datagram.
+    Message(Box<sys::Message>),
+}
+
+impl Detail {
+    /// Its place among those that wait for a buffer, if it has waited.
+    pub(crate) fn ticket(&self) -> Option<u64> {
+        match self {
+            Detail::Ticket(ticket) => Some(*ticket),
+            Detail::Message(message) => message.ticket,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_ticket(&mut self, ticket: u64) {
+        match self {
+            Detail::Message(message) => message.ticket = Some(ticket),
+            other => *other = Detail::Ticket(ticket),
+        }
+    }
 }
 
 impl Header {
@@ -359,6 +402,11 @@ impl<K, T> Operation<K, T> {
 
     pub(crate) fn with_gather(mut self, buffers: Vec<Buffer>) -> Self {
         self.header.work.get_mut().detail = Detail::Gather(Box::new(sys::Gather::new(buffers)));
+        self
+    }
+
+    pub(crate) fn with_message(mut self, message: sys::Message) -> Self {
+        self.header.work.get_mut().detail = Detail::Message(Box::new(message));
         self
     }
 

@@ -273,10 +273,7 @@ pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
     while let Some(starved) = shared.next_starved() {
         let mut starved = Some(starved);
         guarded(&mut || {
-            if let Some((starved, holder)) = starved.take() {
-                starved.revive(holder, &mut sink);
-            }
-            None
+            starved.take().and_then(|(starved, holder)| starved.revive(holder, &mut sink))
         });
     }
     while let Some(due) = shared.timers.due(shared.drivers.now()) {

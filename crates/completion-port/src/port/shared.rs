@@ -164,14 +164,12 @@ impl<K, T> Shared<K, T> {
     pub(crate) fn starve(&self, receive: Aside<K, T>, detail: &mut Detail) {
         {
             let mut starved = lock(&self.starved);
-            let ticket = if let Detail::Ticket(ticket) = *detail {
-                ticket
-            } else {
+            let ticket = detail.ticket().unwrap_or_else(|| {
                 self.pool.count_wait();
                 starved.last_ticket += 1;
-                *detail = Detail::Ticket(starved.last_ticket);
+                detail.set_ticket(starved.last_ticket);
                 starved.last_ticket
-            };
+            });
             starved.waiting.insert(ticket, receive);
             self.pool.set_starving(true);
         }

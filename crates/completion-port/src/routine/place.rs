@@ -264,13 +264,14 @@ impl Place {
 
     /// The user's code: nothing is borrowed.
     fn call(&self, mut packet: Packet) {
+        let peer = packet.peer();
         let buffers = packet.buffers();
         let Completion { result, buffer, context, .. } = packet;
         match context {
             Task::Routine { slot, socket } => {
                 let Some(routine) = self.give_back(slot) else { return };
                 let _running = Running::new(self, Arc::downgrade(&socket));
-                routine(Done::new(socket.into(), result, buffer, buffers));
+                routine(Done::new(socket.into(), result, buffer, buffers, peer));
             }
             Task::User(apc) => apc(),
             Task::Nudge => {}

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -85,8 +85,8 @@ impl Inner {
         if self.identity.has_port() {
             return Err(error::has_port());
         }
-        // Before a driver sets the descriptor's mode: only streams have operations with routines.
-        if self.role != Role::Stream {
+        // Before a driver sets the descriptor's mode: only streams and datagrams have operations with routines.
+        if !matches!(self.role, Role::Stream | Role::Datagram) {
             return Err(error::wrong_kind());
         }
         let mut handles = self.handles();
@@ -278,18 +278,23 @@ impl OverlappedSocket {
         }
         // All of them before the end of the connection, which a receive of another thread's would take for the peer's.
         self.0.handles_of(None).iter().for_each(Handle::close_silently);
-        // A socket that was never connected has nobody to tell.
-        let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
+        // A socket that was never connected has nobody to tell, and of datagrams there is no end.
+        if self.0.role != Role::Datagram {
+            let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
+        }
     }
 
     /// Shuts down reading, writing or both. Writing ends behind the sends that the calling thread has started.
     ///
     /// # Errors
     ///
-    /// What the system says, `NotConnected` for instance.
+    /// What the system says, `NotConnected` for instance; `InvalidInput` from a datagram socket.
     #[doc(alias = "WSASendDisconnect")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.check_open()?;
+        if self.0.role == Role::Datagram {
+            return Err(error::wrong_kind());
+        }
         match self.own_handles().first() {
             Some(handle) => handle.shutdown(how),
             None => SockRef::from(&*self.0.fd).shutdown(how),
@@ -382,6 +387,12 @@ impl From<TcpStream> for OverlappedSocket {
 impl From<TcpListener> for OverlappedSocket {
     fn from(listener: TcpListener) -> Self {
         Self::adopt(listener.into(), Role::Listener)
+    }
+}
+
+impl From<UdpSocket> for OverlappedSocket {
+    fn from(socket: UdpSocket) -> Self {
+        Self::adopt(socket.into(), Role::Datagram)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Operations with completion routines.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use super::{
     OverlappedSocket,
@@ -34,12 +34,14 @@ pub(super) type Routine = Box<dyn FnOnce(Done)>;
 pub struct Done {
     /// The socket. It closes with its last clone, so a routine that starts nothing more and drops this ends the connection.
     pub socket: OverlappedSocket,
-    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream.
+    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream; a datagram may be of no bytes (S131).
     pub result: io::Result<usize>,
     /// The operation's buffer, filled by a receive. Empty where the operation had none.
     pub buffer: Buffer,
     /// The buffers of a [`send_vectored`](OverlappedSocket::send_vectored); none of other operations.
     pub buffers: Vec<Buffer>,
+    /// Whose datagram came, or to whom one was sent; none of other operations.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Done {
@@ -48,8 +50,9 @@ impl Done {
         result: io::Result<usize>,
         buffer: Buffer,
         buffers: Vec<Buffer>,
+        peer: Option<SocketAddr>,
     ) -> Self {
-        Self { socket, result, buffer, buffers }
+        Self { socket, result, buffer, buffers, peer }
     }
 }
 
@@ -109,6 +112,68 @@ impl OverlappedSocket {
         routine: F,
     ) -> Result<OpId, Refused<F, Vec<Buffer>>> {
         self.start(buffers, routine, |handle, buffers, task| handle.send_vectored(buffers, task))
+    }
+
+    /// Starts to receive one datagram, as [`Handle::recv_from`](crate::Handle::recv_from) does: `WSARecvFrom` with a completion routine,
+    /// which finds the sender in [`Done::peer`].
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](OverlappedSocket::recv), and refused if it is no datagram socket.
+    ///
+    /// ```
+    /// use completion_port::{Buffer, routine::{OverlappedSocket, sleep_ex}};
+    /// use std::{net::UdpSocket, time::Duration};
+    ///
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// let server = OverlappedSocket::from(UdpSocket::bind("127.0.0.1:0")?);
+    /// server.recv_from(Buffer::with_capacity(1024), |done| { // WSARecvFrom(..., routine)
+    ///     let Some(peer) = done.peer else { return };
+    ///     let _ = done.socket.send_to(done.buffer, peer, |_sent| {}); // WSASendTo(..., routine)
+    /// })?;
+    /// client.send_to(b"hello", server.local_addr()?)?;
+    /// sleep_ex(Duration::MAX, true)?;
+    ///
+    /// let mut back = [0; 16];
+    /// assert_eq!(client.recv(&mut back)?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "WSARecvFrom")]
+    pub fn recv_from<F: FnOnce(Done) + 'static>(
+        &self,
+        buffer: Buffer,
+        routine: F,
+    ) -> Result<OpId, Refused<F, Buffer>> {
+        self.start(buffer, routine, |handle, buffer, task| handle.recv_from(buffer, task))
+    }
+
+    /// Starts to receive one datagram without a buffer: one is lent by the thread's pool when it arrives.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](OverlappedSocket::recv_from).
+    #[doc(alias = "WSARecvFrom")]
+    pub fn recv_from_lent<F: FnOnce(Done) + 'static>(
+        &self,
+        routine: F,
+    ) -> Result<OpId, Refused<F>> {
+        self.start((), routine, |handle, (), task| handle.recv_from_lent(task))
+    }
+
+    /// Starts to send `buffer` as one datagram, as [`Handle::send_to`](crate::Handle::send_to) does: `WSASendTo` with a completion
+    /// routine.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](OverlappedSocket::recv_from).
+    #[doc(alias = "WSASendTo")]
+    pub fn send_to<F: FnOnce(Done) + 'static>(
+        &self,
+        buffer: Buffer,
+        address: SocketAddr,
+        routine: F,
+    ) -> Result<OpId, Refused<F, Buffer>> {
+        self.start(buffer, routine, |handle, buffer, task| handle.send_to(buffer, address, task))
     }
 
     /// Ends the connection gracefully, as [`Handle::end`](crate::Handle::end) does: what the thread has started to send leaves, the

@@ -10,7 +10,7 @@
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
-//! - [`Gather`]: several buffers as the system wants to see them to send them as one.
+//! - [`Gather`]: several buffers as the system wants to see them to send them as one. [`Message`]: a datagram, likewise.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
 //! - [`send`]: sending as much as goes at once.
@@ -26,6 +26,7 @@ mod drivers;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
+mod message;
 pub(crate) mod punctual;
 mod readiness;
 mod send;
@@ -43,6 +44,7 @@ use std::{
 };
 
 pub(crate) use drivers::Drivers;
+pub(crate) use message::Message;
 pub(crate) use socket::{Gather, Socket, Target};
 
 use crate::operation::Header;
@@ -158,7 +160,7 @@ impl Event {
 /// What came out of an operation.
 pub(crate) enum Output {
     /// Bytes sent, or received into the operation's buffer; that of a lent receive the driver has put there. None received: the end
-    /// of the stream.
+    /// of the stream, or a datagram of none. Whose it is, and whether it was cut, is in the operation's message.
     Bytes(usize),
     /// A receive wanted a buffer, and the pool had none.
     Starved,

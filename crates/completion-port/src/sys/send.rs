@@ -18,10 +18,16 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 /// The caller owns the operation, a send, and its socket is open.
 pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
     // SAFETY: owned.
-    if let Detail::Gather(gather) = unsafe { &mut header.work().detail } {
+    let work = unsafe { header.work() };
+    let message = match &mut work.detail {
+        Detail::Gather(gather) => Some(gather.message()),
+        Detail::Message(message) => Some(message.send_from(&work.buffer)),
+        _ => None,
+    };
+    if let Some(message) = message {
         let flags = (SendFlags::DONTWAIT | NO_SIGNAL).bits() as libc::c_int;
         // SAFETY: the arrays and the bytes live in the operation.
-        return moved(unsafe { libc::sendmsg(header.target.fd, gather.message(), flags) });
+        return moved(unsafe { libc::sendmsg(header.target.fd, message, flags) });
     }
     // SAFETY: open while the operation holds its handle, and owned.
     let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.fd), header.unsent()) };

@@ -15,7 +15,7 @@
 //! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`leaks`], [`pool`] |
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
-//! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
+//! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
 //! [`broadcast`], [`batches`], [`many`].
 
 #![cfg(target_os = "linux")]
@@ -32,6 +32,7 @@ mod cancel;
 mod close;
 mod connect;
 mod corners;
+mod datagrams;
 mod descriptors;
 mod drivers;
 mod end;

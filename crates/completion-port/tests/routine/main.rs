@@ -14,6 +14,7 @@
 //! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
+//! | datagrams (S96, S129, S131, S134) | [`datagrams`] |
 //! | one socket of several threads | [`shared`] |
 //! | an idle thread | [`idle`] |
 //! | all of it at once | [`storm`] |
@@ -30,6 +31,7 @@ mod apc;
 mod association;
 mod cancel;
 mod close;
+mod datagrams;
 mod idle;
 mod nesting;
 mod order;

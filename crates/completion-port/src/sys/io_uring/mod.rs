@@ -87,9 +87,23 @@ impl IoUring {
         let entry = match header.kind {
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
-                opcode::Recv::new(fd, to, length(room)).build()
+                receive(fd, &mut Detail::None, to, room, 0)
             }
-            OpKind::RecvLent | OpKind::End => self.request_lent(fd, work),
+            OpKind::RecvLent | OpKind::End | OpKind::RecvFromLent | OpKind::RecvFromEach => {
+                self.request_lent(fd, work)
+            }
+            OpKind::RecvFrom => {
+                let (to, room) = work.buffer.spare_parts();
+                receive(fd, &mut work.detail, to, room, 0)
+            }
+            OpKind::SendTo => match &mut work.detail {
+                Detail::Message(message) => {
+                    opcode::SendMsg::new(fd, message.send_from(&work.buffer))
+                        .flags(libc::MSG_NOSIGNAL as u32)
+                        .build()
+                }
+                _ => return Err(error::wrong_kind()),
+            },
             OpKind::Send => {
                 // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -128,13 +142,12 @@ impl IoUring {
     fn request_lent(&self, fd: types::Fd, work: &mut Work) -> squeue::Entry {
         if work.step == step::READING {
             let (to, room) = work.buffer.spare_parts();
-            return opcode::Recv::new(fd, to, length(room)).flags(libc::MSG_DONTWAIT).build();
+            return receive(fd, &mut work.detail, to, room, libc::MSG_DONTWAIT);
         }
         if work.step != step::POLLING && self.refill() {
-            let size = length(self.pool.buffer_size());
-            return opcode::Recv::new(fd, ptr::null_mut(), size)
-                .buf_group(GROUP)
-                .build()
+            // Where the bytes go is the kernel's choice.
+            let size = self.pool.buffer_size();
+            return receive(fd, &mut work.detail, ptr::null_mut(), size, 0)
                 .flags(squeue::Flags::BUFFER_SELECT);
         }
         // Asked for a buffer while none lies with it, the kernel refuses at once, data or not. So first wait for data.
@@ -187,14 +200,17 @@ impl IoUring {
                 // SAFETY: a descriptor that the kernel has just made for us, owned from the moment it is read.
                 Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
             }
-            (OpKind::RecvLent | OpKind::End, result) => {
+            (
+                OpKind::RecvLent | OpKind::End | OpKind::RecvFromLent | OpKind::RecvFromEach,
+                result,
+            ) => {
                 // SAFETY: one-shot requests only (an accept of many is above): the operation is ours.
                 match unsafe { self.judge_lent(op, result, taken) } {
                     Judged::Over(result) => result,
                     Judged::Again => return self.again(op),
                 }
             }
-            (OpKind::Recv, Ok(received)) => {
+            (OpKind::Recv | OpKind::RecvFrom, Ok(received)) => {
                 // SAFETY: ours again, and the kernel has written that many bytes into the spare room.
                 unsafe { header.work().buffer.fill(received) };
                 Ok(Output::Bytes(received))
@@ -280,7 +296,7 @@ impl IoUring {
                 work.step = step::POLLING;
                 Judged::Again
             }
-            // The end of the stream takes no buffer.
+            // The end of the stream takes no buffer, nor does a datagram of no bytes.
             (_, Ok(_)) => Judged::Over(Ok(Output::Bytes(0))),
             (_, Err(e)) if e.raw_os_error() == Some(libc::EAGAIN) && !header.cancelled() => {
                 match make_blocking(header) {
@@ -356,6 +372,25 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
     }
 }
 
+/// A receive, of a datagram if there is a message for it. Its buffers, if they are the kernel's to choose, are those of [`GROUP`].
+fn receive(
+    fd: types::Fd,
+    detail: &mut Detail,
+    to: *mut u8,
+    room: usize,
+    flags: libc::c_int,
+) -> squeue::Entry {
+    match detail {
+        Detail::Message(message) => {
+            opcode::RecvMsg::new(fd, message.receive_into(to, room.min(LONGEST)))
+                .flags(flags as u32)
+                .buf_group(GROUP)
+                .build()
+        }
+        _ => opcode::Recv::new(fd, to, length(room)).flags(flags).buf_group(GROUP).build(),
+    }
+}
+
 fn poll(fd: types::Fd, events: libc::c_short) -> squeue::Entry {
     opcode::PollAdd::new(fd, events as u32).build()
 }
@@ -383,7 +418,7 @@ impl Driver for IoUring {
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller's, until it is pushed, and a constant of it afterwards.
         let kind = unsafe { op.as_ref() }.kind;
-        if kind == OpKind::Send {
+        if matches!(kind, OpKind::Send | OpKind::SendTo) {
             // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
             // SAFETY: owned by the caller, whose socket is open.
             match unsafe { send_now(op.as_ref()) } {

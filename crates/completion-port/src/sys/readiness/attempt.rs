@@ -9,10 +9,11 @@ use std::{
 use socket2::SockRef;
 
 use crate::{
-    buffer::Pool,
+    buffer::{Buffer, Pool},
     operation::{Detail, Header, OpKind},
     sys::{
         Output, Socket,
+        message::receive_now,
         send::{moved, send_now},
     },
 };
@@ -44,7 +45,9 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
             match header.kind {
                 OpKind::Recv => receive(header),
                 OpKind::RecvLent | OpKind::End => receive_lent(header, pool),
-                OpKind::Send => send(header),
+                OpKind::RecvFrom => receive_datagram(header),
+                OpKind::RecvFromLent | OpKind::RecvFromEach => receive_datagram_lent(header, pool),
+                OpKind::Send | OpKind::SendTo => send(header),
                 OpKind::Accept | OpKind::AcceptEach => accept(fd),
                 OpKind::Connect => connect(header, fd),
                 OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
@@ -86,13 +89,7 @@ unsafe fn receive(header: &Header) -> Attempt {
 }
 
 unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
-    let Some(mut buffer) = pool.lend() else {
-        // It waits for a buffer only if it has something to put there.
-        let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
-        // SAFETY: room for the one byte that is asked for.
-        let peeked = unsafe { libc::recv(header.target.fd, (&raw mut byte).cast(), 1, flags) };
-        return Attempt::Done(moved(peeked).map(|_| Output::Starved), false);
-    };
+    let Some(mut buffer) = pool.lend() else { return starved(header) };
     let (to, room) = buffer.spare_parts();
     // SAFETY: as in `receive`.
     let result = unsafe {
@@ -106,6 +103,44 @@ unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
         unsafe { header.work() }.buffer = buffer;
     }
     Attempt::Done(result.map(Output::Bytes), short)
+}
+
+/// There is no buffer. It waits for one only if it has something to put there.
+fn starved(header: &Header) -> Attempt {
+    let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
+    // SAFETY: room for the one byte that is asked for.
+    let peeked = unsafe { libc::recv(header.target.fd, (&raw mut byte).cast(), 1, flags) };
+    Attempt::Done(moved(peeked).map(|_| Output::Starved), false)
+}
+
+/// One datagram. However short it is, the next may be there: only an attempt that would block tells that none is.
+unsafe fn receive_datagram(header: &Header) -> Attempt {
+    // SAFETY: owned.
+    let work = unsafe { header.work() };
+    let Detail::Message(message) = &mut work.detail else {
+        return Attempt::Done(Err(crate::error::wrong_kind()), false);
+    };
+    let (to, room) = work.buffer.spare_parts();
+    // SAFETY: the buffer's own spare room; what was received is then counted as filled. The socket is open.
+    let result = unsafe {
+        let result = receive_now(header.target.fd, message, to, room);
+        work.buffer.fill(*result.as_ref().unwrap_or(&0));
+        result
+    };
+    Attempt::Done(result.map(Output::Bytes), false)
+}
+
+unsafe fn receive_datagram_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
+    let Some(buffer) = pool.lend() else { return starved(header) };
+    // SAFETY: owned; no reference is left from before.
+    unsafe { header.work() }.buffer = buffer;
+    // SAFETY: handed on.
+    let attempt = unsafe { receive_datagram(header) };
+    if !matches!(attempt, Attempt::Done(Ok(_), _)) {
+        // SAFETY: owned, as above.
+        unsafe { header.work() }.buffer = Buffer::new();
+    }
+    attempt
 }
 
 unsafe fn send(header: &Header) -> Attempt {
