@@ -61,6 +61,9 @@ pub struct Serve {
     /// How clients are served
     #[arg(long, value_name = "MODEL", value_enum, default_value_t = Model::Port)]
     pub model: Model,
+    /// Datagrams instead of streams: RFC 862 over UDP
+    #[arg(long, conflicts_with = "max_connections")]
+    pub udp: bool,
     /// Threads that take completions [default: 30 more than may run at once, to step in for those that block]
     #[arg(long, value_name = "N", value_parser = workers)]
     pub workers: Option<NonZeroUsize>,
@@ -96,6 +99,11 @@ impl Serve {
         if self.model == Model::Routine && (self.workers.is_some() || self.limit != 0) {
             return Err(Failure::usage(
                 "--model routine has one thread: leave out --workers and --limit; see `cport --help`",
+            ));
+        }
+        if self.model == Model::Routine && self.udp {
+            return Err(Failure::usage(
+                "--model routine serves streams only: leave out --udp or --model; see `cport --help`",
             ));
         }
         Ok(self)

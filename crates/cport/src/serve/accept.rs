@@ -48,25 +48,28 @@ pub fn names(sockets: &[TcpListener]) -> String {
 
 /// Opens one.
 fn bind_one(address: &Address) -> Result<TcpListener, Failure> {
-    let failed = |error: io::Error| {
-        let what_to_do = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "; stop the program that has the port, or take another (port 0 takes a free one)"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "; take a port above 1023, or run with CAP_NET_BIND_SERVICE"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "; give an address of this machine, or 0.0.0.0 for all of them"
-            }
-            _ => "",
-        };
-        Failure::runtime(format!("cannot listen on {address}: {}{what_to_do}", plain(&error)))
-    };
+    let failed = |error: io::Error| cannot_listen(address, &error);
     let listener = TcpListener::bind(&address.resolve()?[..]).map_err(failed)?;
     // The standard library asks for a short backlog; ten thousand clients that come at once want a long one.
     SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
     Ok(listener)
+}
+
+/// Why an address cannot be had, and what to do.
+pub fn cannot_listen(address: &Address, error: &io::Error) -> Failure {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; stop the program that has the port, or take another (port 0 takes a free one)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; take a port above 1023, or run with CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; give an address of this machine, or 0.0.0.0 for all of them"
+        }
+        _ => "",
+    };
+    Failure::runtime(format!("cannot listen on {address}: {}{what_to_do}", plain(error)))
 }
 
 /// All listening sockets, at work.

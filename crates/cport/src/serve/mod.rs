@@ -6,6 +6,7 @@
 mod accept;
 mod census;
 mod connection;
+mod datagrams;
 mod echo;
 mod registry;
 mod report;
@@ -26,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use completion_port::CompletionPort;
+use completion_port::{Builder, CompletionPort};
 
 use self::{
     accept::Listeners,
@@ -61,7 +62,14 @@ The last lines on standard output, what the port's scheduling has done and what 
   accepted, closed  connections        read, sent  bytes received, and echoed
   reset             connections that their client reset
   unsent            bytes received whose echo failed; read = sent + unsent
-  discarded         bytes that came too late, after the end had begun";
+  discarded         bytes that came too late, after the end had begun
+
+With --udp datagrams are echoed (RFC 862). The first line ends in `, datagrams`, and the others count those, without open, accepted,
+closed, reset, unsent and discarded:
+  received, echoed  datagrams            read, sent  their bytes
+  failed            datagrams whose echo failed; received = echoed + failed
+What the system drops because it comes faster than it is taken, it counts itself (`drops` in /proc/net/udp). On SIGTERM or SIGINT the
+server takes no more, and ends when the echo of what was taken has left.";
 
 /// How long the port may wait for cancelled operations when it is closed. Everything has ended by then, or has been cut off.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -153,6 +161,7 @@ impl Server {
 /// Serves until it is told to stop.
 pub fn run(options: &Serve) -> Result<(), Failure> {
     match options.model {
+        Model::Port if options.udp => datagrams::run(options),
         Model::Port => run_on_port(options),
         Model::Routine => routine::run(options),
     }
@@ -166,7 +175,7 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
         Failure::runtime(format!("cannot listen for signals: {}", plain(&error)))
     })?;
     let sockets = accept::bind(options.addresses())?;
-    let port = open_port(options)?;
+    let port: Port = open_port(options, |builder| builder)?;
     let workers = options.workers.map_or(port.concurrency() + SPARE, NonZeroUsize::get);
     let server = Server {
         census: Census::new(options.max_connections.map(NonZeroUsize::get), events.clone()),
@@ -203,12 +212,15 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
 }
 
 /// Opens the port with the driver and the limit that were asked for.
-fn open_port(options: &Serve) -> Result<Port, Failure> {
-    let mut builder = CompletionPort::builder().limit(options.limit).drain(DRAIN);
+fn open_port<K: Send + Sync + 'static, T: Send + 'static>(
+    options: &Serve,
+    more: impl FnOnce(Builder) -> Builder,
+) -> Result<CompletionPort<K, T>, Failure> {
+    let mut builder = more(CompletionPort::builder().limit(options.limit).drain(DRAIN));
     if let Some(driver) = options.driver.0 {
         builder = builder.driver(driver);
     }
-    builder.build::<Key, Mode>().map_err(|error| {
+    builder.build().map_err(|error| {
         let which =
             options.driver.0.map_or(String::new(), |driver| format!(" with driver {driver}"));
         Failure::runtime(format!(

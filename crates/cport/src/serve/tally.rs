@@ -31,6 +31,11 @@ impl Counter {
     pub fn add(&self, more: usize) {
         self.0.store(self.0.load(Relaxed) + more as u64, Relaxed);
     }
+
+    /// How much that is now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 /// The sum over all workers.
@@ -55,9 +60,8 @@ pub struct Totals {
 impl Totals {
     /// Adds up. Exact when the workers are at rest; a moment's picture while they run.
     pub fn of(tallies: &[Tally]) -> Self {
-        let sum = |which: fn(&Tally) -> &Counter| {
-            tallies.iter().map(|tally| which(tally).0.load(Relaxed)).sum()
-        };
+        let sum =
+            |which: fn(&Tally) -> &Counter| tallies.iter().map(|tally| which(tally).get()).sum();
         Self {
             accepted: sum(|tally| &tally.accepted),
             read: sum(|tally| &tally.read),
