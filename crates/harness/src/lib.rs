@@ -6,6 +6,7 @@
 //! | `storm` | many connections at once, every byte at its position, a quarter ended by RST |
 //! | `idle` | what idle connections cost the server: processor, wake-ups, memory |
 //! | `crowd` | what very many connections cost the server and the kernel, and what the idle ones cost the others |
+//! | `datagrams` | datagrams of every size, byte by byte, and the kernel's account of those that are lost |
 //! | `stop` | SIGTERM under load: what was read is sent, nobody is reset, the server ends in time |
 //! | `ping` | how long messages take, and what they cost the server |
 //! | `deny-io-uring` | not a check: runs a command to which io_uring is denied |
@@ -20,6 +21,8 @@ mod args;
 mod clients;
 #[cfg(target_os = "linux")]
 pub mod crowd;
+#[cfg(target_os = "linux")]
+pub mod datagrams;
 #[cfg(target_os = "linux")]
 pub mod deny;
 #[cfg(target_os = "linux")]
