@@ -272,6 +272,23 @@ fn datagrams_come_back_in_both_loops() {
     );
 }
 
+/// Both by the library, on each of the drivers.
+#[test]
+fn datagrams_go_to_a_server_of_ours() {
+    for driver in ["readiness", "auto"] {
+        let server = Server::start(&["--udp", "--driver", driver]);
+        let options = format!("--udp --driver {driver} --connections 8 --pipeline 4 --size 1000");
+        let json = measure(server.addresses[0], &options, 0);
+        assert!(number(&json, "/messages") > 100.0, "{json}");
+        assert_eq!(number(&json, "/errors/total"), 0.0, "{json}");
+        let name = json["setup"]["driver"].as_str().unwrap_or_default();
+        assert!(driver == "auto" || name == driver, "{json}");
+        let (code, counts) = server.stop();
+        assert_eq!((code, counts["failed"]), (Some(0), 0), "{counts:?}");
+        assert_eq!(counts["received"], counts["echoed"], "{counts:?}");
+    }
+}
+
 #[test]
 fn lost_repeated_and_wrong_datagrams_are_counted() {
     // The first answers whether anybody is there.

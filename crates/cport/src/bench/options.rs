@@ -55,7 +55,7 @@ pub struct Bench {
     #[arg(long, short, value_name = "N", value_parser = from_one)]
     threads: Option<NonZeroUsize>,
     /// What the load itself runs on: auto, io-uring, readiness, or a name that `cport doctor` lists
-    #[arg(long, value_name = "NAME", default_value = "auto", conflicts_with = "udp")]
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     driver: Driver,
     /// Seconds before anything is measured
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]

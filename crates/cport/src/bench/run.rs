@@ -102,12 +102,10 @@ fn reach(options: &Bench, address: &Address) -> Result<SocketAddr, Failure> {
             Err(error) => why = error,
         }
     }
-    let serve = if options.udp {
-        String::new()
-    } else {
-        format!("; start a server, with `cport serve {address}` for one")
-    };
-    Err(Failure::usage(format!("cannot measure {address}: {why}{serve}")))
+    let udp = if options.udp { "--udp " } else { "" };
+    Err(Failure::usage(format!(
+        "cannot measure {address}: {why}; start a server, with `cport serve {udp}{address}` for one"
+    )))
 }
 
 /// From now on the first SIGINT or SIGTERM ends the run, and the second the process.

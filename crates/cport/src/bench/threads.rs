@@ -61,8 +61,8 @@ pub fn datagrams(
 ) -> Result<Measured, Failure> {
     let start = || {
         let worker = udp::Worker::new(plan, n, Meter::new(counters))?;
-        let connections = worker.count();
-        Ok((worker, connections, "poll".into()))
+        let (connections, driver) = (worker.count(), worker.driver());
+        Ok((worker, connections, driver))
     };
     work(start, |worker, clock| worker.run(clock), plan, events)
 }

@@ -1,4 +1,5 @@
-//! The load on datagrams: one thread and its share of the sockets, by plain system calls, because the library has no datagrams yet.
+//! The load on datagrams: one thread with a completion port of its own, and its share of the sockets. On each a continuing receive brings
+//! what comes back.
 //!
 //! Each datagram begins with a word that is found at one place of its socket's pattern only: that tells which one it is, whatever was
 //! lost, came twice, or changed places.
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use completion_port::{Buffer, CompletionPort, GetError, PoolOptions};
 
 use super::{
     errors::Kind,
@@ -25,12 +26,32 @@ use crate::error::plain;
 
 /// Room for the longest datagram.
 const LONGEST: usize = 1 << 16;
+/// Datagrams that have come and are not looked at yet, at most.
+const AT_A_TIME: usize = 256;
+/// Packets that are taken at a time.
+const BATCH: usize = 32;
 /// How often sockets are looked after: those that wait for what was lost, and those that rest.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a socket rests after an error.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Datagrams to find out whether anybody answers.
 const KNOCKS: u32 = 3;
+
+/// What a packet is about. The key of a socket is its place.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A datagram has left.
+    Send,
+    /// One has come back.
+    Recv,
+}
+
+/// The thread's port.
+type Port = CompletionPort<usize, Step>;
+/// A socket at it.
+type Handle = completion_port::Handle<usize, Step>;
+/// A packet from it.
+type Done = completion_port::Completion<usize, Step>;
 
 /// A datagram that has not come back.
 #[derive(Debug)]
@@ -62,16 +83,20 @@ struct Lane {
 pub struct Worker<'a> {
     /// What all threads do.
     plan: &'a Plan,
+    /// Where its completions come from.
+    port: Port,
     /// Its sockets.
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Handle>,
     /// What happens on each.
     lanes: Vec<Lane>,
     /// What it measures.
     meter: Meter<'a>,
     /// When datagrams are due. `None`: none leaves.
     schedule: Option<Schedule>,
-    /// Room for one datagram.
-    scratch: Vec<u8>,
+    /// Buffers of datagrams that have left.
+    spare: Vec<Buffer>,
+    /// Packets that have been taken.
+    batch: Vec<Done>,
     /// When the sockets are next looked after.
     tick: Instant,
 }
@@ -85,9 +110,34 @@ impl<'a> Worker<'a> {
             Lane { number, pattern, started: 0, away: VecDeque::new(), rests: now }
         };
         let lanes: Vec<_> = plan.share(thread).map(lane).collect();
-        let sockets = lanes.iter().map(|_| socket(plan.address)).collect::<io::Result<_>>()?;
-        let scratch = vec![0; LONGEST];
-        Ok(Self { plan, sockets, lanes, meter, schedule: None, scratch, tick: now })
+        let pool = PoolOptions::new().buffer_size(plan.size.clamp(4096, LONGEST)).limit(AT_A_TIME);
+        let mut builder = CompletionPort::builder().limit(1).queue_limit(plan.depth + 1).pool(pool);
+        if let Some(driver) = plan.driver {
+            builder = builder.driver(driver);
+        }
+        let port: Port = builder.build()?;
+        let open = |place: usize| {
+            let handle = port.associate(socket(plan.address)?, place)?;
+            handle.recv_from_each(|| Step::Recv)?;
+            Ok(handle)
+        };
+        let sockets = (0..lanes.len()).map(open).collect::<io::Result<_>>()?;
+        Ok(Self {
+            plan,
+            port,
+            sockets,
+            lanes,
+            meter,
+            schedule: None,
+            spare: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
+            tick: now,
+        })
+    }
+
+    /// What the port runs on.
+    pub fn driver(&self) -> String {
+        self.port.driver().kind().to_string()
     }
 
     /// How many sockets there are.
@@ -97,15 +147,12 @@ impl<'a> Worker<'a> {
 
     /// Sends and receives by the clock, and tells what came of it.
     pub fn run(mut self, clock: Clock) -> io::Result<Measured> {
-        let sockets = std::mem::take(&mut self.sockets);
-        let fds = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        let mut polled = Polled { worker: self, sockets: &sockets, fds };
-        pace::run(&mut polled, clock)?;
-        Ok(polled.worker.meter.finish())
+        pace::run(&mut self, clock)?;
+        Ok(self.meter.finish())
     }
 
     /// Sends what there is room for and what is due.
-    fn pump(&mut self, place: usize, socket: &UdpSocket) {
+    fn fill(&mut self, place: usize) {
         let (Some(schedule), Some(clock)) = (self.schedule, self.meter.clock) else { return };
         let size = self.plan.size;
         let lane = &mut self.lanes[place];
@@ -113,15 +160,18 @@ impl<'a> Worker<'a> {
             let now = Instant::now();
             let due = schedule.due(lane.number, lane.started, now.min(clock.last()));
             let Some(due) = due.filter(|_| lane.rests <= now) else { return };
-            lane.pattern.fill(lane.started * stride(size) * 8, &mut self.scratch[..size]);
-            match socket.send(&self.scratch[..size]) {
+            let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; size].into());
+            lane.pattern.fill(lane.started * stride(size) * 8, buffer.as_mut_slice());
+            match self.sockets[place].send(buffer, Step::Send) {
                 Ok(_) => {
                     lane.away.push_back(Away { number: lane.started, due, sent: now });
                     lane.started += 1;
                 }
-                // There is no room for it now: the next tick tries again.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => return self.failed(place, &error, "sending"),
+                // So many are on their way out already: the next tick tries again.
+                Err(refused) if refused.error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.spare.push(refused.buffer);
+                }
+                Err(refused) => return self.failed(place, &refused.error, "sending"),
             }
         }
     }
@@ -136,26 +186,31 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Takes all that a socket has.
-    fn receive(&mut self, place: usize, socket: &UdpSocket) {
-        loop {
-            match socket.recv(&mut self.scratch) {
-                Ok(count) => self.back(place, count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.failed(place, &error, "receiving");
-                    break;
+    /// Goes on with the socket whose operation has completed.
+    fn take(&mut self, done: Done) {
+        let (place, last) = (*done.handle.key(), done.last());
+        match (done.context, done.result) {
+            (Step::Recv, Ok(_)) => {
+                self.back(place, &done.buffer);
+                // Back to the pool before anything else comes.
+                drop(done.buffer);
+                self.fill(place);
+            }
+            (Step::Send, Ok(_)) => self.spare.push(done.buffer),
+            (Step::Recv, Err(error)) => {
+                self.failed(place, &error, "receiving");
+                if last && let Err(refused) = done.handle.recv_from_each(|| Step::Recv) {
+                    self.failed(place, &refused.error, "receiving");
                 }
             }
+            (Step::Send, Err(error)) => self.failed(place, &error, "sending"),
         }
-        self.pump(place, socket);
     }
 
-    /// A datagram of so many bytes has come.
-    fn back(&mut self, place: usize, count: usize) {
+    /// A datagram has come.
+    fn back(&mut self, place: usize, bytes: &[u8]) {
         let now = Instant::now();
-        let (bytes, lane) = (&self.scratch[..count], &mut self.lanes[place]);
+        let (count, lane) = (bytes.len(), &mut self.lanes[place]);
         let connection = lane.number;
         let Some(number) =
             which(lane.pattern, bytes, self.plan.size).filter(|number| *number < lane.started)
@@ -182,31 +237,21 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The worker, and where it waits for its sockets.
-struct Polled<'a, 's> {
-    /// What it does.
-    worker: Worker<'a>,
-    /// Its sockets.
-    sockets: &'s [UdpSocket],
-    /// The same, to be waited for.
-    fds: Vec<PollFd<'s>>,
-}
-
-impl<'a> Share<'a> for Polled<'a, '_> {
+impl<'a> Share<'a> for Worker<'a> {
     fn plan(&self) -> &'a Plan {
-        self.worker.plan
+        self.plan
     }
 
     fn meter(&mut self) -> &mut Meter<'a> {
-        &mut self.worker.meter
+        &mut self.meter
     }
 
     fn set_schedule(&mut self, schedule: Option<Schedule>) {
-        self.worker.schedule = schedule;
+        self.schedule = schedule;
     }
 
     fn connections(&self) -> impl Iterator<Item = Progress> {
-        self.worker.lanes.iter().map(|lane| Progress {
+        self.lanes.iter().map(|lane| Progress {
             number: lane.number,
             started: lane.started,
             waits: !lane.away.is_empty(),
@@ -214,35 +259,32 @@ impl<'a> Share<'a> for Polled<'a, '_> {
     }
 
     fn pump(&mut self, place: usize, _: Instant) {
-        self.worker.pump(place, &self.sockets[place]);
+        self.fill(place);
     }
 
     fn turn(&mut self, wait: Duration) -> io::Result<()> {
-        // Never longer than a tick, which fits.
-        let wait = Timespec::try_from(wait.min(TICK)).ok();
-        match poll(&mut self.fds, wait.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let mut batch = std::mem::take(&mut self.batch);
+        match self.port.get_many(&mut batch, BATCH, Some(wait.min(TICK))) {
+            Ok(_) | Err(GetError::TimedOut) => {}
             Err(error) => return Err(error.into()),
         }
-        for (fd, (place, socket)) in self.fds.iter_mut().zip(self.sockets.iter().enumerate()) {
-            if !fd.revents().is_empty() {
-                fd.clear_revents();
-                self.worker.receive(place, socket);
-            }
+        for done in batch.drain(..) {
+            self.take(done);
         }
+        self.batch = batch;
         let now = Instant::now();
-        if now >= self.worker.tick {
-            self.worker.tick = now + TICK;
-            for (place, socket) in self.sockets.iter().enumerate() {
-                self.worker.give_up_late(place, now);
-                self.worker.pump(place, socket);
+        if now >= self.tick {
+            self.tick = now + TICK;
+            for place in 0..self.lanes.len() {
+                self.give_up_late(place, now);
+                self.fill(place);
             }
         }
         Ok(())
     }
 
     fn end(&mut self, place: usize, _: Instant) {
-        let Worker { plan, lanes, meter, .. } = &mut self.worker;
+        let Worker { plan, lanes, meter, .. } = self;
         let lane = &mut lanes[place];
         if !plan.stop.load(Relaxed) {
             lane.away.drain(..).for_each(|_| lost(meter, lane.number));
@@ -277,14 +319,12 @@ fn socket(server: SocketAddr) -> io::Result<UdpSocket> {
     };
     let socket = UdpSocket::bind(any)?;
     socket.connect(server)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
 /// Finds out whether datagrams come back from there. The error is for a person.
 pub fn knock(server: SocketAddr, size: usize, timeout: Duration) -> Result<(), String> {
     let socket = socket(server)
-        .and_then(|socket| socket.set_nonblocking(false).map(|()| socket))
         .and_then(|socket| socket.set_read_timeout(Some(timeout)).map(|()| socket))
         .map_err(|error| plain(&error))?;
     let mut bytes = vec![0; size];
