@@ -7,7 +7,7 @@ mod pool;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-pub(crate) use pool::{Lent, Pool};
+pub(crate) use pool::{HEAD, Lent, Pool};
 pub use pool::{PoolOptions, PoolSnapshot};
 
 /// The bytes that an operation sends or fills.

@@ -19,6 +19,8 @@ use crate::sys::memory::Region;
 
 /// How many free buffers stay resident in any case: enough for the burst of a busy moment, 2 MiB with the default size.
 const WARM: usize = 128;
+/// Room before each buffer that a driver holds ready, for what the kernel has to say of the bytes.
+pub(crate) const HEAD: usize = CACHE_LINE;
 /// Of most processors; elsewhere the buffers are spread a little less well.
 const CACHE_LINE: usize = 64;
 
@@ -214,7 +216,7 @@ impl Pool {
     /// their pages, the first bytes of thousands of buffers would have to share a handful of places there.
     fn slot_ptr(&self, slot: u16) -> *mut u8 {
         let number = usize::from(slot);
-        let line = (number * 5 + number / 16) * CACHE_LINE % (self.stride - self.size);
+        let line = (number * 5 + number / 16) * CACHE_LINE % (self.stride - self.size - HEAD);
         self.region.at(self.pages_of(slot) + line)
     }
 
@@ -299,23 +301,41 @@ impl Pool {
     /// A buffer for the user, or `None` at the limit.
     pub(crate) fn lend(self: &Arc<Self>) -> Option<Buffer> {
         let slot = self.take(false)?;
-        Some(Buffer::lent(Lent { pool: self.clone(), slot, len: 0 }))
+        Some(Buffer::lent(Lent { pool: self.clone(), slot, start: 0, len: 0 }))
     }
 
-    /// A buffer for a driver that hands it to the kernel ahead of need: its number, address and size.
+    /// A buffer for a driver that hands it to the kernel ahead of need: its number, address and room, which is [`HEAD`] more than
+    /// its size.
     pub(crate) fn take_ready(&self) -> Option<(u16, *mut u8, usize)> {
         let slot = self.take(true)?;
-        Some((slot, self.slot_ptr(slot), self.size))
+        Some((slot, self.slot_ptr(slot), HEAD + self.size))
     }
 
     /// The kernel has filled `len` bytes of a buffer from [`Pool::take_ready`].
     ///
     /// # Safety
     ///
-    /// `slot` came from `take_ready`, is passed here once, and its first `len` bytes are written.
+    /// `slot` came from `take_ready`, is passed here once, and its first `len` bytes are written, no more than a buffer's size.
     pub(crate) unsafe fn filled_ready(self: &Arc<Self>, slot: u16, len: usize) -> Buffer {
         self.ready.fetch_sub(1, Ordering::Relaxed);
-        Buffer::lent(Lent { pool: self.clone(), slot, len: len as u32 })
+        Buffer::lent(Lent { pool: self.clone(), slot, start: 0, len: len as u32 })
+    }
+
+    /// The same where the kernel has written what it has to say first: that, and the buffer with the `len` bytes behind it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pool::filled_ready`], and the first [`HEAD`] bytes are written too.
+    pub(crate) unsafe fn filled_behind(
+        self: &Arc<Self>,
+        slot: u16,
+        len: usize,
+    ) -> ([u8; HEAD], Buffer) {
+        self.ready.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: inside the slot, which is the caller's, and written.
+        let head = unsafe { self.slot_ptr(slot).cast::<[u8; HEAD]>().read() };
+        let lent = Lent { pool: self.clone(), slot, start: HEAD as u16, len: len as u32 };
+        (head, Buffer::lent(lent))
     }
 
     /// Says whether receives wait. Who says that one does looks for a buffer once more afterwards.
@@ -366,22 +386,28 @@ impl fmt::Debug for Pool {
 pub(crate) struct Lent {
     pool: Arc<Pool>,
     slot: u16,
+    /// Where its bytes begin in the slot: 0, or [`HEAD`].
+    start: u16,
     len: u32,
 }
 
 impl Lent {
+    fn ptr(&self) -> *mut u8 {
+        self.pool.slot_ptr(self.slot).wrapping_add(usize::from(self.start))
+    }
+
     pub(super) fn capacity(&self) -> usize {
         self.pool.size
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
         // SAFETY: the slot is this value's alone while it exists, lies in the region, and `len` bytes of it are written.
-        unsafe { slice::from_raw_parts(self.pool.slot_ptr(self.slot), self.len as usize) }
+        unsafe { slice::from_raw_parts(self.ptr(), self.len as usize) }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` makes it exclusive.
-        unsafe { slice::from_raw_parts_mut(self.pool.slot_ptr(self.slot), self.len as usize) }
+        unsafe { slice::from_raw_parts_mut(self.ptr(), self.len as usize) }
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
@@ -390,7 +416,7 @@ impl Lent {
 
     pub(super) fn spare_parts(&mut self) -> (*mut u8, usize) {
         let len = self.len as usize;
-        (self.pool.slot_ptr(self.slot).wrapping_add(len), self.pool.size - len)
+        (self.ptr().wrapping_add(len), self.pool.size - len)
     }
 
     /// Appends `bytes` if they fit.

@@ -16,9 +16,7 @@ use std::{
 use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
-    operation::{
-        Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side, Work,
-    },
+    operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
     sys::{Event, Message, Output, Socket},
 };
 
@@ -243,12 +241,12 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
             return if more { Verdict::Pending } else { Verdict::Again };
         }
         // Of datagrams each has its own fate: the next may be well.
-        result if kind == OpKind::RecvFromEach && goes_on(header, &result) => {
-            // SAFETY: the settler's, who has it back from the driver.
+        result if kind == OpKind::RecvFromEach && (more || goes_on(header, &result)) => {
+            // SAFETY: handed over with the event, but for the driver's part if there is more; then the event brings all that there is.
             if let Some(packet) = unsafe { received_one(op, result) } {
                 sink(packet);
             }
-            return Verdict::Again;
+            return if more { Verdict::Pending } else { Verdict::Again };
         }
         Ok(output) => {
             // SAFETY: handed over.
@@ -346,11 +344,14 @@ unsafe fn progress(
         // The end of the stream needs no buffer, nor does a datagram of no bytes: it goes back at once.
         (OpKind::RecvLent | OpKind::RecvFromLent | OpKind::RecvFromEach, Output::Bytes(0)) => {
             work.buffer = Buffer::new();
-            told(work, 0).map(outcome)
+            Ok(outcome(0))
         }
-        (kind, Output::Bytes(received)) if kind.receives_datagrams() => {
-            told(work, received).map(outcome)
-        }
+        (kind, Output::Bytes(received)) if kind.receives_datagrams() => match &work.detail {
+            Detail::Message(message) => told(message, received).map(outcome),
+            _ => Ok(outcome(received)),
+        },
+        // Of a continuing receive only, which has made its packet of it.
+        (_, Output::Datagram(buffer, _)) => Ok(outcome(buffer.len())),
         (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, accepted: Some(socket) }),
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
@@ -466,11 +467,8 @@ unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Comp
 }
 
 /// What a datagram of so many bytes is told as: one that was cut is an error, and its buffer has what was left of it (S19, S129).
-fn told(work: &Work, received: usize) -> io::Result<usize> {
-    match &work.detail {
-        Detail::Message(message) if message.is_cut() => Err(error::cut()),
-        _ => Ok(received),
-    }
+fn told(message: &Message, received: usize) -> io::Result<usize> {
+    if message.is_cut() { Err(error::cut()) } else { Ok(received) }
 }
 
 /// Whether a continuing receive of datagrams goes on after that: yes, if it concerns one of them.
@@ -485,31 +483,33 @@ fn goes_on(header: &Header, result: &io::Result<Output>) -> bool {
 ///
 /// # Safety
 ///
-/// The caller owns the operation, of these K and T.
+/// The caller settles the operation, of these K and T; unless the result is a [`Output::Datagram`], it owns it.
 unsafe fn received_one<K, T>(
     op: NonNull<Header>,
     result: io::Result<Output>,
 ) -> Option<Completion<K, T>> {
     let op = op.cast::<Operation<K, T>>().as_ptr();
-    // SAFETY: the caller's; of the header constants and what is the owner's.
-    let (context, handle, sequence, work) = unsafe {
-        (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence, (*op).header.work())
+    let (result, mut buffer, message) = match result {
+        Ok(Output::Datagram(buffer, message)) => (Ok(buffer.len()), buffer, message),
+        result => {
+            // SAFETY: owned.
+            let work = unsafe { (*op).header.work() };
+            let next = Detail::Message(Box::new(Message::incoming()));
+            let Detail::Message(message) = std::mem::replace(&mut work.detail, next) else {
+                return None;
+            };
+            let buffer = std::mem::take(&mut work.buffer);
+            (result.map(|_| buffer.len()), buffer, message)
+        }
     };
-    let mut buffer = std::mem::take(&mut work.buffer);
-    let result = match result {
-        Ok(Output::Bytes(received)) => told(work, received),
-        Ok(_) => Ok(0),
-        Err(e) => Err(e),
-    };
+    let result = result.and_then(|received| told(&message, received));
     if buffer.is_empty() {
         // It goes back at once.
         buffer = Buffer::new();
     }
-    let next = Detail::Message(Box::new(Message::incoming()));
-    let message = match std::mem::replace(&mut work.detail, next) {
-        Detail::Message(message) => Some(message),
-        _ => None,
-    };
+    // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
+    let (context, handle, sequence) =
+        unsafe { (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence) };
     let Context::Each(each) = context else { return None };
     Some(Completion::new(Parts {
         handle,
@@ -521,7 +521,7 @@ unsafe fn received_one<K, T>(
         sequence,
         accepted: None,
         buffers: Vec::new(),
-        message,
+        message: Some(message),
     }))
 }
 

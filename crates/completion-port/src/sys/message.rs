@@ -3,7 +3,12 @@
 use std::{
     io, mem,
     net::{SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::fd::RawFd,
+    ptr,
 };
+
+#[cfg(target_os = "linux")]
+use crate::buffer::HEAD;
 
 /// What `recvmsg` and `sendmsg` read and write beside the bytes. It lies still while the system has it.
 pub(crate) struct Message {
@@ -24,8 +29,32 @@ impl Message {
     pub(crate) fn incoming() -> Self {
         // SAFETY: a header and an address of zeros are valid: no name, no pieces, no control data; no family.
         let (header, name) = unsafe { (mem::zeroed(), mem::zeroed()) };
-        let piece = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let piece = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         Self { header, piece, name, name_len: size_of::<libc::sockaddr_in6>() as _, ticket: None }
+    }
+
+    /// For a receive of many, each of which brings its own [`head`](Message::of_head): room for an address in the head.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn for_many(&mut self) -> *const libc::msghdr {
+        self.point_to(ptr::null_mut(), 0);
+        self.header.msg_namelen = (HEAD - size_of::<Told>()) as _;
+        &raw const self.header
+    }
+
+    /// What a receive of many has written before a datagram: what there is to say of it, and its sender's address.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_head(head: &[u8; HEAD]) -> Self {
+        let mut message = Self::incoming();
+        // SAFETY: both fit, any bits are valid, and neither needs to be aligned where it is read.
+        unsafe {
+            let told = head.as_ptr().cast::<Told>().read_unaligned();
+            message.header.msg_flags = told.flags as libc::c_int;
+            let name = head.as_ptr().add(size_of::<Told>()).cast::<libc::sockaddr_in6>();
+            if told.name_len > 0 {
+                message.name = name.read_unaligned();
+            }
+        }
+        message
     }
 
     /// To be sent to that address, or to the one that the socket is connected to.
@@ -62,7 +91,7 @@ impl Message {
     fn point_to(&mut self, bytes: *mut u8, len: usize) {
         self.piece = libc::iovec { iov_base: bytes.cast(), iov_len: len };
         self.header.msg_name = match self.name_len {
-            0 => std::ptr::null_mut(),
+            0 => ptr::null_mut(),
             _ => (&raw mut self.name).cast(),
         };
         self.header.msg_namelen = self.name_len;
@@ -96,13 +125,26 @@ impl Message {
     }
 }
 
+/// The kernel's `struct io_uring_recvmsg_out`.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+struct Told {
+    name_len: u32,
+    _control_len: u32,
+    _payload_len: u32,
+    flags: u32,
+}
+
+#[cfg(target_os = "linux")]
+const _: () = assert!(size_of::<Told>() + size_of::<libc::sockaddr_in6>() <= HEAD);
+
 /// The next datagram, into these bytes, without waiting for one.
 ///
 /// # Safety
 ///
 /// `to` is good for `room` bytes, and `fd` is open.
 pub(super) unsafe fn receive_now(
-    fd: std::os::fd::RawFd,
+    fd: RawFd,
     message: &mut Message,
     to: *mut u8,
     room: usize,

@@ -47,7 +47,7 @@ pub(crate) use drivers::Drivers;
 pub(crate) use message::Message;
 pub(crate) use socket::{Gather, Socket, Target};
 
-use crate::operation::Header;
+use crate::{buffer::Buffer, operation::Header};
 
 /// A driver carries operations to the system and back.
 ///
@@ -166,4 +166,6 @@ pub(crate) enum Output {
     Starved,
     /// A connection was accepted. It is owned from here on.
     Accepted(Socket),
+    /// A datagram of a receive that may go on, and so is not asked.
+    Datagram(Buffer, Box<Message>),
 }

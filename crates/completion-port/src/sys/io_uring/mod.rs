@@ -22,7 +22,10 @@ use std::{
     },
     os::fd::BorrowedFd,
     ptr::{self, NonNull},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,9 +36,9 @@ use self::{
     buffer_ring::{BufferRing, GROUP},
     ring::{Completed, IGNORED, Ring},
 };
-use super::{Driver, Event, Output, Socket, choose::Rung, send::send_now};
+use super::{Driver, Event, Message, Output, Socket, choose::Rung, send::send_now};
 use crate::{
-    buffer::Pool,
+    buffer::{HEAD, Pool},
     error,
     operation::{Detail, Header, OpKind, Side, Work},
 };
@@ -48,6 +51,8 @@ pub(crate) struct IoUring {
     rung: Rung,
     pool: Arc<Pool>,
     buffers: Option<BufferRing>,
+    /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
+    many: AtomicBool,
     /// The reaper's list, kept for its memory.
     reaped: Mutex<Vec<Completed>>,
 }
@@ -62,6 +67,8 @@ mod step {
     pub(super) const READING: u8 = 2;
     /// A connect whose submitter went away waits for the outcome.
     pub(super) const CONNECTING: u8 = 3;
+    /// The one request brings many datagrams.
+    pub(super) const MANY: u8 = 4;
 }
 
 impl IoUring {
@@ -72,7 +79,14 @@ impl IoUring {
             Rung::BufferRing if reserve > 0 => Some(BufferRing::new(&ring, &pool, reserve)?),
             _ => None,
         };
-        Ok(Self { ring, rung, pool, buffers, reaped: Mutex::new(Vec::new()) })
+        Ok(Self {
+            ring,
+            rung,
+            pool,
+            buffers,
+            many: AtomicBool::new(true),
+            reaped: Mutex::new(Vec::new()),
+        })
     }
 
     /// The submission that takes `op` a step further; or why there is none.
@@ -88,6 +102,13 @@ impl IoUring {
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
                 receive(fd, &mut Detail::None, to, room, 0)
+            }
+            OpKind::RecvFromEach if self.brings_many(work) => {
+                work.step = step::MANY;
+                let Detail::Message(message) = &mut work.detail else {
+                    return Err(error::wrong_kind());
+                };
+                opcode::RecvMsgMulti::new(fd, message.for_many(), GROUP).build()
             }
             OpKind::RecvLent | OpKind::End | OpKind::RecvFromLent | OpKind::RecvFromEach => {
                 self.request_lent(fd, work)
@@ -155,6 +176,16 @@ impl IoUring {
         poll(fd, libc::POLLIN)
     }
 
+    /// Whether the next request of a continuing receive is one for many. Like any that leaves the choice of a buffer to the kernel, it
+    /// is refused while no buffer lies there.
+    fn brings_many(&self, work: &mut Work) -> bool {
+        if work.step == step::MANY {
+            // That one is over.
+            work.step = step::ONLY;
+        }
+        work.step == step::ONLY && self.many.load(Relaxed) && self.refill()
+    }
+
     /// Gives the kernel buffers ahead of need. False if none lies with it.
     fn refill(&self) -> bool {
         self.buffers.as_ref().is_some_and(|buffers| buffers.refill(&self.pool))
@@ -200,6 +231,13 @@ impl IoUring {
                 // SAFETY: a descriptor that the kernel has just made for us, owned from the moment it is read.
                 Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
             }
+            // SAFETY: the driver's part, of an operation that is with it: its reaper's alone, which this is.
+            (OpKind::RecvFromEach, result) if unsafe { header.work() }.step == step::MANY => {
+                match self.judge_many(op, result, taken) {
+                    Judged::Over(result) => result,
+                    Judged::Again => return self.again(op),
+                }
+            }
             (
                 OpKind::RecvLent | OpKind::End | OpKind::RecvFromLent | OpKind::RecvFromEach,
                 result,
@@ -235,6 +273,51 @@ impl IoUring {
             (_, result) => result.map(Output::Bytes),
         };
         Some(Event { op, result, more })
+    }
+
+    /// A completion of the request that brings many datagrams.
+    fn judge_many(
+        &self,
+        op: NonNull<Header>,
+        result: io::Result<usize>,
+        taken: Option<u16>,
+    ) -> Judged {
+        if let (Some(_), Some(buffers)) = (taken, &self.buffers) {
+            buffers.taken();
+            buffers.refill(&self.pool);
+        }
+        match (result, taken) {
+            (Ok(filled), Some(slot)) => {
+                let len = filled.saturating_sub(HEAD);
+                // SAFETY: the kernel took the slot out of the ring, once, and has written the head and `len` bytes behind it.
+                let (head, buffer) = unsafe { self.pool.filled_behind(slot, len) };
+                Judged::Over(Ok(Output::Datagram(buffer, Box::new(Message::of_head(&head)))))
+            }
+            (Ok(_), None) => Judged::Over(Err(error::wrong_kind())),
+            (Err(e), Some(slot)) => {
+                // SAFETY: as above, and nothing of it is used.
+                drop(unsafe { self.pool.filled_ready(slot, 0) });
+                Judged::Over(Err(e))
+            }
+            (Err(e), None) => {
+                // SAFETY: the last completion of the request: the operation is ours.
+                let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
+                match e.raw_os_error() {
+                    // None lay with the kernel any more: there may be elsewhere, once there is something to put there.
+                    Some(libc::ENOBUFS) => work.step = step::POLLING,
+                    // An older kernel.
+                    Some(libc::EINVAL) if self.many.swap(false, Relaxed) => work.step = step::ONLY,
+                    Some(libc::EAGAIN) if !header.cancelled() => {
+                        if let Err(e) = make_blocking(header) {
+                            return Judged::Over(Err(e));
+                        }
+                    }
+                    Some(libc::EINTR) if !header.cancelled() => {}
+                    _ => return Judged::Over(Err(e)),
+                }
+                Judged::Again
+            }
+        }
     }
 
     /// # Safety
