@@ -14,7 +14,7 @@ mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
 pub use handle::{Handle, NotAssociated, Source};
-pub use net::TcpSocket;
+pub use net::{Started, TcpSocket};
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
 pub use schedule::{Counters, Release, Waking, blocking};

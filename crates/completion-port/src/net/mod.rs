@@ -3,8 +3,10 @@
 mod accept;
 mod connect;
 mod end;
+mod inline;
 mod options;
 mod recv;
 mod send;
 
 pub use connect::TcpSocket;
+pub use inline::Started;
