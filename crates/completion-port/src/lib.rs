@@ -4,6 +4,7 @@
 
 mod buffer;
 pub mod error;
+pub mod event;
 mod handle;
 mod net;
 mod operation;
