@@ -158,7 +158,18 @@ pub(crate) fn not_beside() -> io::Error {
 pub(crate) fn has_port() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "a socket that belongs to a completion port takes no completion routines: its completions go to the port",
+        "a socket that belongs to a completion port takes no completion routines or events: its completions go to the port",
+    )
+}
+
+pub(crate) fn no_events() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a wait for no event at all would never end")
+}
+
+pub(crate) fn event_twice() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "an event is twice in the list of a wait for all (once is enough)",
     )
 }
 

@@ -4,6 +4,7 @@
 
 mod buffer;
 pub mod error;
+pub mod event;
 mod handle;
 mod net;
 mod operation;
@@ -14,7 +15,7 @@ mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
 pub use handle::{Handle, NotAssociated, Source};
-pub use net::TcpSocket;
+pub use net::{Started, TcpSocket};
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
 pub use schedule::{Counters, Release, Waking, blocking};

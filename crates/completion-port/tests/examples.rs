@@ -4,6 +4,8 @@
 mod chat;
 #[path = "../examples/echo_client.rs"]
 mod echo_client;
+#[path = "../examples/event_echo_server.rs"]
+mod event_echo_server;
 #[path = "../examples/iocp_echo_server.rs"]
 mod iocp_echo_server;
 #[path = "../examples/overlapped_echo_server.rs"]
@@ -28,6 +30,7 @@ fn start(serve: fn(TcpListener) -> std::io::Result<()>) -> SocketAddr {
 fn the_notes_client_talks_to_the_notes_servers() {
     talk_to(iocp_echo_server::serve);
     talk_to(overlapped_echo_server::serve);
+    talk_to(event_echo_server::serve);
 }
 
 fn talk_to(serve: fn(TcpListener) -> std::io::Result<()>) {
@@ -45,8 +48,19 @@ fn talk_to(serve: fn(TcpListener) -> std::io::Result<()>) {
 /// A thousand at once, each with bytes of its own, more than a buffer of the server holds.
 #[test]
 fn the_first_server_of_the_notes_serves_a_thousand_clients() {
-    let address = start(overlapped_echo_server::serve);
     let count = util::proc::scaled("clients of the overlapped server", 1000, 2);
+    echo_for_many(overlapped_echo_server::serve, count);
+}
+
+/// More events than a wait on Windows takes.
+#[test]
+fn the_server_with_events_serves_two_hundred_clients() {
+    let count = util::proc::scaled("clients of the server with events", 200, 2);
+    echo_for_many(event_echo_server::serve, count);
+}
+
+fn echo_for_many(serve: fn(TcpListener) -> std::io::Result<()>, count: usize) {
+    let address = start(serve);
     let mut clients = Vec::with_capacity(count);
     for n in 0..count {
         let mut client = util::patient(TcpStream::connect(address).expect("connected"));

@@ -34,6 +34,7 @@ pub(crate) use self::source::sealed;
 pub use self::source::{NotAssociated, Source};
 use crate::{
     error,
+    net::Started,
     operation::{Completion, Context, Header, OpId, OpKind, Parts, Place, Refused, Side},
     port::Shared,
     sys::Socket,
@@ -76,6 +77,8 @@ pub(crate) struct Inner<K: 'static, T: 'static> {
     reset: AtomicBool,
     /// Writing was shut down here.
     finished: AtomicBool,
+    /// What succeeds at once brings no packet, if its start can give the completion back.
+    skips: AtomicBool,
     token: u64,
     index: u32,
     sides: [Mutex<Direction>; 2],
@@ -122,6 +125,11 @@ impl<K, T> Inner<K, T> {
         if !self.finished.load(Ordering::Relaxed) && torn_down() {
             self.reset.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// For good (S66).
+    pub(crate) fn skip_on_success(&self) {
+        self.skips.store(true, Ordering::Relaxed);
     }
 
     /// A cancelled connect leaves the system connecting: what is queued behind it would wait for the outcome.
@@ -211,6 +219,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             role,
             reset: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            skips: AtomicBool::new(false),
             token,
             index: port.remember(weak.clone()),
             sides: [Side::In, Side::Out]
@@ -223,7 +232,37 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Refuses what this handle cannot do, or does not do any more, and starts or queues the rest. The direction keeps call order.
-    pub(crate) fn start(&self, mut op: Place<K, T>) -> Result<OpId, (io::Error, Place<K, T>)> {
+    pub(crate) fn start(&self, op: Place<K, T>) -> Result<OpId, (io::Error, Place<K, T>)> {
+        self.start_into(op, &mut settle::deliver(&self.0))
+    }
+
+    /// The same, but what succeeds at once is returned, if the handle is one that skips packets.
+    pub(crate) fn start_inline(
+        &self,
+        op: Place<K, T>,
+    ) -> Result<Started<K, T>, (io::Error, Place<K, T>)> {
+        let inner = &self.0;
+        if !inner.skips.load(Ordering::Relaxed) {
+            return self.start(op).map(Started::Pending);
+        }
+        op.header.try_at_once();
+        let mut done = None;
+        // At most its own packet comes: while another operation is active in the direction, it waits its turn.
+        let id = self.start_into(op, &mut |packet: Completion<K, T>| {
+            if packet.result.is_ok() && done.is_none() {
+                done = Some(packet);
+            } else {
+                inner.port.scheduler.push(packet);
+            }
+        })?;
+        Ok(done.map_or(Started::Pending(id), Started::Done))
+    }
+
+    fn start_into(
+        &self,
+        mut op: Place<K, T>,
+        sink: settle::Sink<'_, K, T>,
+    ) -> Result<OpId, (io::Error, Place<K, T>)> {
         let kind = op.header.kind;
         let inner = &self.0;
         if !inner.role.can(kind) {
@@ -241,7 +280,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         // A graceful end is the last that is started in its direction.
         direction.finishing |= kind == OpKind::End;
         direction.enqueue(op.into_header());
-        settle::pump(inner, direction, None, &mut settle::deliver(inner)).act(inner);
+        settle::pump(inner, direction, None, sink).act(inner);
         Ok(id)
     }
 }

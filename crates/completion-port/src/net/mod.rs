@@ -4,8 +4,10 @@ mod accept;
 mod connect;
 mod datagram;
 mod end;
+mod inline;
 mod options;
 mod recv;
 mod send;
 
 pub use connect::TcpSocket;
+pub use inline::Started;

@@ -6,6 +6,9 @@ use crate::{
     operation::{Context, OpId, OpKind, Operation, Place, Refused},
 };
 
+/// Why an operation was not started, and itself.
+pub(super) type NotStarted<K, T> = (std::io::Error, Place<K, T>);
+
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Starts a receive into the spare room of `buffer`: `WSARecv`. It completes as soon as any bytes are there (S110), with
     /// `Ok(0)` at the end of the stream (S111). Several receives fill in call order (S115). Of datagrams it is
@@ -37,16 +40,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if self.0.role == Role::Datagram {
             return self.recv_from(buffer, context);
         }
-        if buffer.spare() == 0 {
-            return Err(Refused { error: error::full_buffer(), context, buffer });
-        }
-        self.launch(
-            Operation::new(OpKind::Recv, self.clone(), Context::One(context)).with_buffer(buffer),
-        )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-        })
+        recv(self, buffer, context, Self::start)
     }
 
     /// Starts a receive without a buffer: one is lent by the port's pool when data arrives, so that an idle connection pins none.
@@ -79,18 +73,44 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if self.0.role == Role::Datagram {
             return self.recv_from_lent(context);
         }
-        self.launch(Operation::new(OpKind::RecvLent, self.clone(), Context::One(context))).map_err(
-            |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
-        )
+        recv_lent(self, context, Self::start)
     }
 
     /// Starts an operation; gives it back if it is refused.
-    pub(super) fn launch(
-        &self,
-        op: Operation<K, T>,
-    ) -> Result<OpId, (std::io::Error, Place<K, T>)> {
+    pub(super) fn launch(&self, op: Operation<K, T>) -> Result<OpId, NotStarted<K, T>> {
         self.start(Place::new(op))
     }
+}
+
+/// Starts it in the given way.
+pub(super) fn recv<K: 'static, T: 'static, R>(
+    handle: &Handle<K, T>,
+    buffer: Buffer,
+    context: T,
+    start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
+) -> Result<R, Refused<T, Buffer>> {
+    if buffer.spare() == 0 {
+        return Err(Refused { error: error::full_buffer(), context, buffer });
+    }
+    let op = Operation::new(OpKind::Recv, handle.clone(), Context::One(context));
+    start(handle, Place::new(op.with_buffer(buffer))).map_err(|(error, op)| {
+        let Operation { header, context, .. } = op.into_inner();
+        Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
+    })
+}
+
+/// Starts it in the given way.
+pub(super) fn recv_lent<K: 'static, T: 'static, R>(
+    handle: &Handle<K, T>,
+    context: T,
+    start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
+) -> Result<R, Refused<T>> {
+    let op = Operation::new(OpKind::RecvLent, handle.clone(), Context::One(context));
+    start(handle, Place::new(op)).map_err(|(error, op)| Refused {
+        error,
+        buffer: (),
+        context: one(op.into_inner().context),
+    })
 }
 
 /// The context of an operation that has just one.

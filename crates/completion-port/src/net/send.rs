@@ -1,10 +1,10 @@
 //! Sends.
 
-use super::recv::one;
+use super::recv::{NotStarted, one};
 use crate::{
     Buffer, error,
     handle::{Handle, Role},
-    operation::{Context, Detail, OpId, OpKind, Operation, Refused},
+    operation::{Context, Detail, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -39,16 +39,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if self.0.role == Role::Datagram {
             return self.send_datagram(buffer, None, context);
         }
-        if buffer.is_empty() {
-            return Err(Refused { error: error::empty_buffer(), context, buffer });
-        }
-        self.launch(
-            Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_buffer(buffer),
-        )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-        })
+        send(self, buffer, context, Self::start)
     }
 
     /// Starts to send several buffers as one, in their order: the gathering `WSASend` (S121). One operation, one packet, all the
@@ -84,19 +75,44 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         buffers: Vec<Buffer>,
         context: T,
     ) -> Result<OpId, Refused<T, Vec<Buffer>>> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
-            return Err(Refused { error: error::empty_buffer(), context, buffer: buffers });
-        }
-        self.launch(
-            Operation::new(OpKind::Send, self.clone(), Context::One(context)).with_gather(buffers),
-        )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            let buffer = match header.work.into_inner().detail {
-                Detail::Gather(gather) => gather.into_buffers(),
-                _ => Vec::new(),
-            };
-            Refused { error, buffer, context: one(context) }
-        })
+        send_vectored(self, buffers, context, Self::start)
     }
+}
+
+/// Starts it in the given way.
+pub(super) fn send<K: 'static, T: 'static, R>(
+    handle: &Handle<K, T>,
+    buffer: Buffer,
+    context: T,
+    start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
+) -> Result<R, Refused<T, Buffer>> {
+    if buffer.is_empty() {
+        return Err(Refused { error: error::empty_buffer(), context, buffer });
+    }
+    let op = Operation::new(OpKind::Send, handle.clone(), Context::One(context));
+    start(handle, Place::new(op.with_buffer(buffer))).map_err(|(error, op)| {
+        let Operation { header, context, .. } = op.into_inner();
+        Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
+    })
+}
+
+/// Starts it in the given way.
+pub(super) fn send_vectored<K: 'static, T: 'static, R>(
+    handle: &Handle<K, T>,
+    buffers: Vec<Buffer>,
+    context: T,
+    start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
+) -> Result<R, Refused<T, Vec<Buffer>>> {
+    if buffers.iter().all(|buffer| buffer.is_empty()) {
+        return Err(Refused { error: error::empty_buffer(), context, buffer: buffers });
+    }
+    let op = Operation::new(OpKind::Send, handle.clone(), Context::One(context));
+    start(handle, Place::new(op.with_gather(buffers))).map_err(|(error, op)| {
+        let Operation { header, context, .. } = op.into_inner();
+        let buffer = match header.work.into_inner().detail {
+            Detail::Gather(gather) => gather.into_buffers(),
+            _ => Vec::new(),
+        };
+        Refused { error, buffer, context: one(context) }
+    })
 }

@@ -185,6 +185,8 @@ const EXPIRED: u8 = 1 << 3;
 const REVIVED: u8 = 1 << 4;
 /// It has had its turn for now and goes on when the others have had theirs; not with the driver.
 const DEFERRED: u8 = 1 << 5;
+/// Its starter can do with its completion at once: a driver that does not try by itself does so for this one.
+const AT_ONCE: u8 = 1 << 6;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -297,6 +299,15 @@ impl Header {
     /// Whether it was revived since this was last asked.
     pub(crate) fn was_revived(&self) -> bool {
         self.has(REVIVED) && self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
+    }
+
+    pub(crate) fn try_at_once(&self) {
+        self.raise(AT_ONCE);
+    }
+
+    /// Whether it is to be tried at once, the first time that this is asked.
+    pub(crate) fn is_for_at_once(&self) -> bool {
+        self.has(AT_ONCE) && self.flags.fetch_and(!AT_ONCE, Ordering::AcqRel) & AT_ONCE != 0
     }
 
     pub(crate) fn starved(&self) -> bool {

@@ -41,6 +41,12 @@
 //! - When a thread ends, what it started is cancelled and its routines are dropped without a call (S105), as are APCs that were
 //!   queued for it (S109).
 //!
+//! # With an event instead
+//!
+//! [`OverlappedSocket::with_event`] starts operations that call nothing: the end of one sets an [`Event`](crate::event::Event), and its
+//! result is asked for ([`Overlapped`]). The same thread brings it in, in *any* wait of this library for events or results, alertable or
+//! not, in an alertable sleep, and when it asks whether it is over: see [`OverlappedSocket::with_event`].
+//!
 //! # How it works
 //!
 //! A thread has a place of its own, made when it first needs one: a small completion port that nobody else takes from. A
@@ -50,20 +56,27 @@
 //! done at once, goes on in the next wait.
 //!
 //! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines.
-//! - `wait`: the alertable waits; waits on events will be here too. `get`: the one at a port.
+//! - `wait`: the alertable waits, on events too. `get`: the one at a port.
+//! - `with_event`: operations with an event and no routine. `overlapped`: how their result is had; `outcome`: where it lies till then.
 //! - `apc`: threads by name, and APCs for them. `place`: what all of these share.
 
 mod apc;
 mod get;
+mod outcome;
+mod overlapped;
 mod place;
 mod socket;
 mod start;
 mod wait;
+mod with_event;
 
+pub(crate) use self::place::{Gathered, Place};
 pub use self::{
     apc::{Apc, Suspended, Thread, current, queue_user_apc, suspended},
+    overlapped::{Incomplete, Overlapped, Why},
     place::{driver, use_driver},
     socket::OverlappedSocket,
     start::Done,
-    wait::{Woken, sleep_ex},
+    wait::{Woken, sleep_ex, wait_ex},
+    with_event::WithEvent,
 };

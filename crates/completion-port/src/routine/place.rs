@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::{
     apc::Apc,
+    outcome::Outcome,
     socket::Inner,
     start::{Done, Routine},
 };
@@ -40,6 +41,8 @@ pub(super) type Key = Weak<Inner>;
 pub(super) enum Task {
     /// Call the routine in this slot: its operation is over. The socket stays as long as anything is pending on it.
     Routine { slot: usize, socket: Arc<Inner> },
+    /// Whoever has the other end of this outcome is to find it.
+    Overlapped { slot: usize, socket: Arc<Inner> },
     /// Call this: another thread wants it.
     User(Apc),
     /// Look up: there is something beside the queue.
@@ -75,10 +78,12 @@ thread_local! {
     static HERE: OnceCell<Rc<Place>> = const { OnceCell::new() };
 }
 
-pub(super) struct Place {
+pub(crate) struct Place {
     seed: Seed,
     /// Routines of operations in flight. A slot is empty between the reservation and the start.
     routines: RefCell<Slab<Option<Routine>>>,
+    /// Of operations in flight that have an event and no routine.
+    outcomes: RefCell<Slab<Rc<Outcome>>>,
     /// Taken from the port, and to be run in this order.
     pending: RefCell<VecDeque<Packet>>,
     /// The sockets whose routines are running: more than one where waits are nested. Weak, so that a routine can close its own, and
@@ -87,10 +92,10 @@ pub(super) struct Place {
 }
 
 /// Why a thread does not sleep any more.
-pub(super) enum Gathered {
+pub(crate) enum Gathered {
     /// There is something to run.
     Runnable,
-    /// Perhaps there is something beside.
+    /// Perhaps there is something beside, or an operation with an event is over.
     Beside,
     TimedOut,
 }
@@ -105,7 +110,7 @@ impl Place {
     }
 
     /// The calling thread's, if it has one.
-    pub(super) fn existing() -> io::Result<Option<Rc<Self>>> {
+    pub(crate) fn existing() -> io::Result<Option<Rc<Self>>> {
         HERE.try_with(|here| here.get().cloned()).map_err(|_| error::thread_ending())
     }
 
@@ -114,6 +119,7 @@ impl Place {
         let place = Rc::new(Self {
             seed,
             routines: RefCell::default(),
+            outcomes: RefCell::default(),
             pending: RefCell::default(),
             running: RefCell::default(),
         });
@@ -147,6 +153,28 @@ impl Place {
 
     pub(super) fn give_back(&self, slot: usize) -> Option<Routine> {
         self.routines.borrow_mut().try_remove(slot).flatten()
+    }
+
+    /// A slot for what becomes of an operation with an event that is about to start.
+    pub(super) fn expect(&self, outcome: Rc<Outcome>) -> usize {
+        self.outcomes.borrow_mut().insert(outcome)
+    }
+
+    /// Nothing will become of it: it was not started, or it is over.
+    pub(super) fn expect_no_more(&self, slot: usize) -> Option<Rc<Outcome>> {
+        self.outcomes.borrow_mut().try_remove(slot)
+    }
+
+    /// Sleeps as [`gather`](Place::gather) does, or, if nothing may run in this wait, whether there is something to run or not.
+    pub(crate) fn rest(&self, deadline: Option<Instant>, alertable: bool) -> io::Result<Gathered> {
+        if alertable {
+            return self.gather(deadline, &[]);
+        }
+        match self.take_in(deadline, &[]).0 {
+            Ok(()) | Err(GetError::Alerted) => Ok(Gathered::Beside),
+            Err(GetError::TimedOut) => Ok(Gathered::TimedOut),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Sleeps until there is something to run, something beside, or the time is up. Nothing is run. The driver is looked at in any case:
@@ -184,7 +212,7 @@ impl Place {
     }
 
     /// Queues what is over by now, so that what is queued next comes behind it.
-    pub(super) fn look(&self) -> io::Result<()> {
+    pub(crate) fn look(&self) -> io::Result<()> {
         let now = self.seed.port.shared.deadline(Some(Duration::ZERO));
         match self.take_in(now, &[]).0 {
             Ok(()) | Err(GetError::TimedOut) => Ok(()),
@@ -209,17 +237,41 @@ impl Place {
         self.seed.own == *own
     }
 
-    /// True if somebody has nudged the thread.
+    /// True if there was something that is not to be run: somebody has nudged the thread, or an operation with an event is over.
     fn queue(&self, packets: Vec<Packet>) -> bool {
-        let before = packets.len();
-        let mut pending = self.pending.borrow_mut();
-        let had = pending.len();
-        pending.extend(packets.into_iter().filter(|packet| !matches!(packet.context, Task::Nudge)));
-        pending.len() - had < before
+        let mut beside = false;
+        for packet in packets {
+            match packet.context {
+                Task::Routine { .. } | Task::User(_) => self.pending.borrow_mut().push_back(packet),
+                Task::Overlapped { .. } | Task::Nudge => {
+                    beside = true;
+                    self.finish(packet);
+                }
+            }
+        }
+        beside
+    }
+
+    /// Of an operation with an event: nothing is to be run for it, so it may end in any wait. Nothing is borrowed.
+    fn finish(&self, mut packet: Packet) {
+        let (buffers, peer) = (packet.buffers(), packet.peer());
+        let Completion { result, buffer, context, .. } = packet;
+        if let Task::Overlapped { slot, socket } = context
+            && let Some(outcome) = self.expect_no_more(slot)
+        {
+            outcome.complete(Done::new(socket.into(), result, buffer, buffers, peer));
+        }
+    }
+
+    /// Queues what was over when a start returned, so that an operation with an event is over then.
+    pub(super) fn bring_in(&self) {
+        let mut more = Vec::new();
+        self.seed.port.shared.scheduler.take_queued(&mut more);
+        self.queue(more);
     }
 
     /// Runs all that is queued, first in, first out (S170). True if anything ran.
-    pub(super) fn run(&self) -> bool {
+    pub(crate) fn run(&self) -> bool {
         let mut ran = false;
         for _ in 0..ROUNDS {
             // What a routine brings in (see `keep_order`) is for the next round.
@@ -231,9 +283,7 @@ impl Place {
                 ran = true;
                 self.call(packet);
             }
-            let mut more = Vec::new();
-            self.seed.port.shared.scheduler.take_queued(&mut more);
-            self.queue(more);
+            self.bring_in();
             if !self.has_runnable() {
                 break;
             }
@@ -252,7 +302,7 @@ impl Place {
                 let socket = Arc::as_ptr(socket);
                 !self.running.borrow().iter().any(|running| running.as_ptr() == socket)
             }
-            Task::User(_) | Task::Nudge => true,
+            Task::Overlapped { .. } | Task::User(_) | Task::Nudge => true,
         }
     }
 
@@ -274,12 +324,13 @@ impl Place {
                 routine(Done::new(socket.into(), result, buffer, buffers, peer));
             }
             Task::User(apc) => apc(),
-            Task::Nudge => {}
+            // Never queued (`queue`).
+            Task::Overlapped { .. } | Task::Nudge => {}
         }
     }
 
     /// What wakes the thread out of [`gather`](Place::gather), from any thread.
-    fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         let own = self.seed.own.clone();
         // Refused when the thread has ended: nobody is left to be woken.
         Waker::Elsewhere(Arc::new(move || _ = own.post(0, Task::Nudge)))
@@ -322,7 +373,8 @@ impl Drop for Place {
         left.extend(self.pending.get_mut().drain(..));
         for packet in left {
             let mut packet = Some(packet);
-            quietly(&mut || drop(packet.take()));
+            // An operation with an event is told to its owner, who may outlive this; all else is dropped.
+            quietly(&mut || _ = packet.take().map(|packet| self.finish(packet)));
         }
         for routine in self.routines.get_mut().drain() {
             let mut routine = Some(routine);

@@ -216,7 +216,7 @@ impl OverlappedSocket {
     }
 
     /// What a start needs: the thread's place, and its handle on this socket.
-    fn ready(&self) -> io::Result<(std::rc::Rc<Place>, Handle<Key, Task>)> {
+    pub(super) fn ready(&self) -> io::Result<(std::rc::Rc<Place>, Handle<Key, Task>)> {
         let place = Place::here()?;
         place.keep_order()?;
         let handle = self.inner().handle(place.port())?;

@@ -1,6 +1,7 @@
 //! Alertable waits: the only time when a thread's routines run.
 //!
-//! Each is a loop around [`Place::gather`](super::place::Place::gather), which sleeps, and `run`. Waits on events belong here.
+//! Each is a loop around [`Place::gather`](super::place::Place::gather), which sleeps, and `run`; that of the waits for events is in
+//! `event`.
 
 use std::{
     io,
@@ -10,7 +11,11 @@ use std::{
 };
 
 use super::place::{Gathered, Place};
-use crate::{blocking, sys::beside::Beside};
+use crate::{
+    blocking,
+    event::{self, Event, Waited, Which},
+    sys::beside::Beside,
+};
 
 /// Why a [`sleep_ex`] is over.
 ///
@@ -63,6 +68,37 @@ pub fn sleep_ex(timeout: Duration, alertable: bool) -> io::Result<Woken> {
             Gathered::TimedOut => return Ok(Woken::TimedOut),
         }
     }
+}
+
+/// Waits for events, at most so long (`None` for ever), alertably or not: `WaitForMultipleObjectsEx`, or `WaitForSingleObjectEx` with a
+/// list of one. What is waited for is as in [`wait_any`](event::wait_any) and [`wait_all`](event::wait_all).
+///
+/// If `alertable`, routines of this thread that are queued, or come to be, run and end the wait, and **no event is taken** then: not if
+/// one was signaled already (S169), and not if a routine signals it (S171). The next wait takes it.
+///
+/// # Errors
+///
+/// As those of `wait_any` and `wait_all`. A panic in a routine comes out of this call; the rest stays queued.
+///
+/// ```
+/// use completion_port::{event::{Event, Waited, Which}, routine::{current, queue_user_apc, wait_ex}};
+///
+/// let event = Event::auto_reset(true);
+/// queue_user_apc(&current()?, || println!("a routine"))?;
+/// assert_eq!(wait_ex(&[&event], Which::Any, None, true)?, Waited::IoCompletion);
+/// assert_eq!(wait_ex(&[&event], Which::Any, None, true)?, Waited::Signaled(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "WaitForSingleObjectEx")]
+#[doc(alias = "WaitForMultipleObjectsEx")]
+#[doc(alias = "WSAWaitForMultipleEvents")]
+pub fn wait_ex(
+    events: &[&Event],
+    which: Which,
+    timeout: Option<Duration>,
+    alertable: bool,
+) -> io::Result<Waited> {
+    event::wait(events, which, timeout, alertable)
 }
 
 fn sleep(timeout: Duration) {

@@ -30,7 +30,7 @@ mod counters;
 mod policy;
 mod set;
 mod state;
-mod sync;
+pub(crate) mod sync;
 pub(crate) mod timers;
 mod waker;
 mod watch;

@@ -1,9 +1,9 @@
-//! The primitives of the scheduler: the standard library's, or loom's when a model is checked (`--cfg completion_port_loom`).
+//! The primitives of the scheduler, and of events: the standard library's, or loom's when a model is checked (`--cfg completion_port_loom`).
 
 use std::time::Instant;
 
 #[cfg(completion_port_loom)]
-pub(super) use loom::{
+pub(crate) use loom::{
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering, fence},
@@ -11,7 +11,7 @@ pub(super) use loom::{
     thread::{self, Thread},
 };
 #[cfg(not(completion_port_loom))]
-pub(super) use std::{
+pub(crate) use std::{
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering, fence},
@@ -20,7 +20,7 @@ pub(super) use std::{
 };
 
 /// No code of a user runs behind these locks, so a poisoned one holds nothing broken.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

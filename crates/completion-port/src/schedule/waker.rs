@@ -14,7 +14,7 @@ pub(crate) enum Waker {
 
 impl Waker {
     /// No lock is held: this may take others.
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         match self {
             Waker::Parked(thread) => thread.unpark(),
             Waker::Elsewhere(wake) => wake(),

@@ -9,6 +9,8 @@
 //! | waits inside routines (S173) | [`nesting`] |
 //! | calls for other threads (S109, S174) | [`apc`] |
 //! | `get` in its alertable form (S26, S30-S36) | [`alertable_get`] |
+//! | waits for events (S169, S171, S172) | [`events`] |
+//! | operations with an event, and their results (S68-S83) | [`overlapped`] |
 //! | the mode of plain calls, and waits in them (S175, S178-S182) | [`socket`] |
 //! | sockets that have a port (S10, S11, S167) | [`association`] |
 //! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
@@ -32,9 +34,11 @@ mod association;
 mod cancel;
 mod close;
 mod datagrams;
+mod events;
 mod idle;
 mod nesting;
 mod order;
+mod overlapped;
 mod panics;
 mod rules;
 mod shared;

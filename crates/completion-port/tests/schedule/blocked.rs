@@ -15,6 +15,7 @@ use std::{
 
 use completion_port::{
     DriverKind, Release, Waking, blocking,
+    event::Event,
     routine::{self, OverlappedSocket, Woken, sleep_ex},
 };
 
@@ -30,6 +31,8 @@ crate::on_each_driver!(
     in_blocking,
     in_sleep_ex,
     in_an_alertable_sleep,
+    in_a_wait_for_an_event,
+    in_a_wait_for_an_event_with_io,
     in_accept_of_an_overlapped_socket,
     in_read_of_an_overlapped_socket,
     in_a_thread_sleep,
@@ -254,6 +257,23 @@ fn in_an_alertable_sleep(driver: DriverKind) {
         };
         (block, Box::new(wake))
     });
+}
+
+fn in_a_wait_for_an_event(driver: DriverKind) {
+    s56(driver, Known::Accounted, wait_for_an_event);
+}
+
+/// Of a thread that has a driver of its own to sleep in.
+fn in_a_wait_for_an_event_with_io(driver: DriverKind) {
+    let prepare = || routine::use_driver(driver).expect("a probed driver can be had");
+    s56_prepared(driver, Known::Accounted, prepare, wait_for_an_event);
+}
+
+fn wait_for_an_event() -> (impl FnOnce() + Send, Wake) {
+    let event = Event::auto_reset(false);
+    let set = event.clone();
+    let block = move || assert!(event.wait(Some(PATIENCE)).expect("it waits"), "in vain");
+    (block, Box::new(move || set.set()))
 }
 
 fn in_accept_of_an_overlapped_socket(driver: DriverKind) {

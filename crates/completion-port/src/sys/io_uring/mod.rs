@@ -5,12 +5,14 @@
 //!
 //! - [`ring`]: the ring itself, set up for the kernel's rung of the ladder; pushing, sleeping, reaping.
 //! - [`buffer_ring`]: buffers of the pool that lie with the kernel, one of which it takes when data arrives.
+//! - [`at_once`]: receives that are tried without the ring.
 //! - this file: what each operation is as a submission, and what its completion means.
 //!
 //! A completion is found by its `user_data`: the operation's address, or [`ring::IGNORED`] for our own requests.
 //!
 //! References: `io_uring_enter(2)`, `io_uring_setup(2)`, `io_uring_register(2)`.
 
+mod at_once;
 mod buffer_ring;
 mod membarrier;
 mod ring;
@@ -508,6 +510,10 @@ impl Driver for IoUring {
                 Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {}
                 result => return Some(Event::last(op, result.map(Output::Bytes))),
             }
+        }
+        // SAFETY: owned by the caller, whose socket is open.
+        if let Some(result) = unsafe { at_once::receive(op.as_ref(), &self.pool) } {
+            return Some(Event::last(op, result));
         }
         // SAFETY: the caller hands it over.
         let event = unsafe { self.push(op) };

@@ -92,11 +92,13 @@ impl Readiness {
         let header = unsafe { op.as_ref() };
         let index = header.target.token as usize;
         let side = header.kind.side();
+        // Tried once whatever has been heard of the lane: an edge may be there that nobody has waited for yet.
+        let mut at_once = header.is_for_at_once();
         loop {
             let seen = {
                 let mut sockets = self.sockets();
                 let lane = &mut sockets[index][side as usize];
-                if !lane.ready {
+                if !lane.ready && !std::mem::take(&mut at_once) {
                     if header.cancelled() {
                         return Some(Event::last(op, Err(error::cancelled())));
                     }
@@ -107,6 +109,7 @@ impl Readiness {
                 }
                 lane.edges
             };
+            at_once = false;
             // SAFETY: owned, see above; the socket is open because the operation holds its handle.
             let attempt = unsafe { attempt::attempt(header, &self.pool) };
             let (result, exhausted) = match attempt {

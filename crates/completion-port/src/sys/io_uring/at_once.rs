@@ -1,0 +1,56 @@
+//! Receives that are tried without the ring: of handles that skip the packet of what succeeds at once, whose starters gain by that.
+
+use std::{
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+    },
+    sync::Arc,
+};
+
+use crate::{
+    Buffer,
+    buffer::Pool,
+    operation::{Header, OpKind},
+    sys::{Output, send::moved},
+};
+
+/// What came of it; `None` if nothing did, and the ring is to take it.
+///
+/// # Safety
+///
+/// The caller owns the operation, and its socket is open.
+pub(super) unsafe fn receive(header: &Header, pool: &Arc<Pool>) -> Option<io::Result<Output>> {
+    // First what keeps all others from more than a look.
+    if !header.is_for_at_once() {
+        return None;
+    }
+    // SAFETY: owned by the caller.
+    let work = unsafe { header.work() };
+    let result = match header.kind {
+        OpKind::Recv => receive_into(header.target.fd, &mut work.buffer),
+        OpKind::RecvLent => {
+            let mut lent = pool.lend()?;
+            let result = receive_into(header.target.fd, &mut lent);
+            if matches!(result, Ok(1..)) {
+                work.buffer = lent;
+            }
+            result
+        }
+        _ => return None,
+    };
+    match result {
+        Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => None,
+        result => Some(result.map(Output::Bytes)),
+    }
+}
+
+fn receive_into(fd: libc::c_int, buffer: &mut Buffer) -> io::Result<usize> {
+    let (to, room) = buffer.spare_parts();
+    // SAFETY: the buffer's own spare room; what was received is then counted as filled.
+    unsafe {
+        let result = moved(libc::recv(fd, to.cast(), room, libc::MSG_DONTWAIT));
+        buffer.fill(*result.as_ref().unwrap_or(&0));
+        result
+    }
+}
