@@ -4,6 +4,7 @@
 
 mod buffer;
 pub mod error;
+mod fs;
 mod handle;
 mod net;
 mod operation;

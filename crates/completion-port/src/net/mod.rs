@@ -8,3 +8,4 @@ mod recv;
 mod send;
 
 pub use connect::TcpSocket;
+pub(crate) use recv::one;

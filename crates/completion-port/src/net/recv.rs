@@ -77,7 +77,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Starts an operation; gives it back if it is refused.
-    pub(super) fn launch(
+    pub(crate) fn launch(
         &self,
         op: Operation<K, T>,
     ) -> Result<OpId, (std::io::Error, Place<K, T>)> {
@@ -86,7 +86,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 }
 
 /// The context of an operation that has just one.
-pub(super) fn one<T>(context: Context<T>) -> T {
+pub(crate) fn one<T>(context: Context<T>) -> T {
     match context {
         Context::One(context) => context,
         Context::Each(mut each) => each.next.take().unwrap_or_else(&mut each.maker),

@@ -16,7 +16,7 @@
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`], [`many`].
+//! [`broadcast`], [`batches`], [`many`]; and others: [`files`], [`files_end`], [`pipes`], [`unix`].
 
 #![cfg(target_os = "linux")]
 
@@ -35,6 +35,8 @@ mod corners;
 mod descriptors;
 mod drivers;
 mod end;
+mod files;
+mod files_end;
 mod idle;
 mod interference;
 mod leaks;
@@ -43,6 +45,7 @@ mod one_packet;
 mod order;
 mod out_of_descriptors;
 mod panics;
+mod pipes;
 mod pool;
 mod posts;
 mod races;
@@ -53,4 +56,5 @@ mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;
+mod unix;
 mod whole_sends;
