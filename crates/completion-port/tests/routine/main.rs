@@ -15,6 +15,7 @@
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
 //! | one socket of several threads | [`shared`] |
+//! | files; streams of the Unix domain | [`files`]; [`unix`] |
 //! | an idle thread | [`idle`] |
 //! | all of it at once | [`storm`] |
 
@@ -30,6 +31,7 @@ mod apc;
 mod association;
 mod cancel;
 mod close;
+mod files;
 mod idle;
 mod nesting;
 mod order;
@@ -39,3 +41,4 @@ mod shared;
 mod socket;
 mod storm;
 mod thread_end;
+mod unix;
