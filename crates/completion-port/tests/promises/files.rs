@@ -36,7 +36,7 @@ crate::on_each_driver!(
     a_model_agrees,
 );
 
-/// S158: each says where; the file's own pointer neither counts nor moves.
+/// S158, S160: each says where, and has its packet; the file's own pointer neither counts nor moves.
 fn at_any_offset(driver: DriverKind) {
     let port = open::<&str, u64>(driver);
     let (file, same) = associated(&port, "key", &pattern(0, 100_000));
@@ -304,6 +304,7 @@ fn what_the_system_says_is_told(driver: DriverKind) {
     assert_nothing_left(&port);
 }
 
+/// S163: what is at an offset is for files, and nothing else is.
 fn what_cannot_be_is_refused(driver: DriverKind) {
     let port: CompletionPort<(), u8> =
         CompletionPort::builder().driver(driver).queue_limit(3).build().expect("a probed driver");
