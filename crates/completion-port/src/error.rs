@@ -126,6 +126,24 @@ pub(crate) fn wrong_driver() -> io::Error {
     )
 }
 
+pub(crate) fn no_file() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "not a regular file or a block device, so it has no offsets (for a pipe there are PipeReader and PipeWriter)",
+    )
+}
+
+pub(crate) fn too_far(offset: u64) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("no file has an offset of {offset}: the greatest is {}", i64::MAX),
+    )
+}
+
+pub(crate) fn end_of_file() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
 pub(crate) fn empty_buffer() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the buffer to send is empty")
 }

@@ -5,6 +5,7 @@
 mod buffer;
 pub mod error;
 pub mod event;
+mod fs;
 mod handle;
 mod net;
 mod operation;

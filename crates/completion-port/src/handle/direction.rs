@@ -1,10 +1,10 @@
-//! One direction of a handle: operations in call order, the first with the driver.
+//! One direction of a handle: operations in call order, the first with the driver; or, of a file, all of them with the driver.
 
 use std::{io, ptr::NonNull};
 
 use crate::{
     error,
-    operation::{Header, Queue, Side},
+    operation::{Header, Queue, Side, abreast},
 };
 
 /// Who has closed a direction.
@@ -15,13 +15,25 @@ pub(crate) enum Closed {
     Port,
 }
 
+/// Which direction, and of what, in one byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Of a stream or listener: one after the other.
+    In,
+    Out,
+    /// Of a file: side by side.
+    Reads,
+    Writes,
+}
+
 pub(crate) struct Direction {
-    pub side: Side,
-    /// The operation that is with the driver, or waits to go back to it. It exists as long as it is named here.
+    lane: Lane,
+    /// The operation that is with the driver, or waits to go back to it. It exists as long as it is named here. Of a file, the first of
+    /// those that are ([`abreast`]).
     pub active: Option<NonNull<Header>>,
     queue: Queue,
     next_sequence: u64,
-    /// How many are in the queue: here, where it takes a gap's room.
+    /// How many are in the queue, or abreast: here, where it takes a gap's room.
     queued: u32,
     pub closed: Closed,
     /// Nothing more may be started: out, because sending is being shut down; in, because a graceful end is the last.
@@ -38,9 +50,15 @@ const _: () = assert!(size_of::<Direction>() <= 32);
 unsafe impl Send for Direction {}
 
 impl Direction {
-    pub(super) fn new(side: Side, first_sequence: u64) -> Self {
+    pub(super) fn new(side: Side, abreast: bool, first_sequence: u64) -> Self {
+        let lane = match (side, abreast) {
+            (Side::In, false) => Lane::In,
+            (Side::Out, false) => Lane::Out,
+            (Side::In, true) => Lane::Reads,
+            (Side::Out, true) => Lane::Writes,
+        };
         Self {
-            side,
+            lane,
             active: None,
             queue: Queue::new(),
             next_sequence: first_sequence,
@@ -48,6 +66,53 @@ impl Direction {
             closed: Closed::No,
             finishing: false,
             flushed: false,
+        }
+    }
+
+    pub(super) fn side(&self) -> Side {
+        match self.lane {
+            Lane::In | Lane::Reads => Side::In,
+            Lane::Out | Lane::Writes => Side::Out,
+        }
+    }
+
+    /// Whether its operations are with the driver side by side.
+    pub(super) fn is_abreast(&self) -> bool {
+        matches!(self.lane, Lane::Reads | Lane::Writes)
+    }
+
+    /// Whether the next operation may go to the driver.
+    pub(super) fn is_free(&self) -> bool {
+        self.active.is_none() || self.is_abreast()
+    }
+
+    /// Names an operation that goes to the driver.
+    pub(super) fn engage(&mut self, op: NonNull<Header>) {
+        if self.is_abreast() {
+            self.queued += 1;
+            // SAFETY: it exists until it is released, as do those that are there, and `self` is borrowed behind the lock.
+            unsafe { abreast::insert(&mut self.active, op) };
+        } else {
+            self.active = Some(op);
+        }
+    }
+
+    /// Names it no longer: it is over.
+    pub(super) fn release(&mut self, op: NonNull<Header>) {
+        if self.is_abreast() {
+            self.queued -= 1;
+            // SAFETY: it was engaged, and as above.
+            unsafe { abreast::remove(&mut self.active, op) };
+        } else {
+            self.active = None;
+        }
+    }
+
+    /// All that are abreast, for who takes none out meanwhile.
+    pub(super) fn abreast(&self, look: impl FnMut(NonNull<Header>)) {
+        if self.is_abreast() {
+            // SAFETY: those that are there exist, and `self` is borrowed behind the lock.
+            unsafe { abreast::each(self.active, look) };
         }
     }
 
@@ -91,7 +156,9 @@ impl Direction {
 
     /// Looks at each operation here, the one with the driver first.
     pub(crate) fn each(&self, mut look: impl FnMut(&Header)) {
-        if let Some(op) = self.active {
+        // SAFETY: they exist, and only constants and atomics are looked at.
+        self.abreast(|op| look(unsafe { op.as_ref() }));
+        if let Some(op) = self.active.filter(|_| !self.is_abreast()) {
             // SAFETY: it exists as long as it is named here, and only constants and atomics are looked at.
             look(unsafe { op.as_ref() });
         }

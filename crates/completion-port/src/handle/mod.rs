@@ -1,4 +1,4 @@
-//! One associated socket: its key, its two directions, and what can be done with it.
+//! One associated socket or file: its key, its two directions, and what can be done with it.
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
 //! - [`settle`]: what the end of an operation means, and what happens next in its direction. [`stop`]: how it is ended early.
@@ -37,12 +37,12 @@ use crate::{
     net::Started,
     operation::{Completion, Context, Header, OpId, OpKind, Parts, Place, Refused, Side},
     port::Shared,
-    sys::Socket,
+    sys::{Socket, file},
 };
 
-/// A socket that belongs to a completion port, or a bare key; clones name the same one.
+/// A socket, pipe or file that belongs to a completion port, or a bare key; clones name the same one.
 ///
-/// One type serves listeners, streams, datagrams and keys: an operation that the source cannot do is refused. Every method may be called from
+/// One type serves listeners, streams, datagrams, files and keys: an operation that the source cannot do is refused. Every method may be called from
 /// any thread; the packet of an operation goes to whichever thread takes it, possibly before the call that started it returns.
 ///
 /// A handle lives until its last clone is dropped **and** nothing is pending on it: a pending receive keeps an idle connection
@@ -79,7 +79,7 @@ pub(crate) struct Inner<K: 'static, T: 'static> {
     finished: AtomicBool,
     /// What succeeds at once brings no packet, if its start can give the completion back.
     skips: AtomicBool,
-    token: u64,
+    token: u32,
     index: u32,
     sides: [Mutex<Direction>; 2],
     pub port: Arc<Shared<K, T>>,
@@ -187,7 +187,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         association: Option<Association>,
         first_sequence: u64,
     ) -> Result<Self, (io::Error, Socket, K)> {
-        let token = match port.drivers.attach(&socket) {
+        let check = || match socket.os() {
+            Some(fd) if role == Role::File => file::check(fd),
+            _ => Ok(()),
+        };
+        let token = match check().and_then(|()| port.drivers.attach(&socket, role.medium())) {
             Ok(token) => token,
             Err(e) => return Err((e, socket, key)),
         };
@@ -209,7 +213,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         port: &Arc<Shared<K, T>>,
         key: K,
         role: Role,
-        socket: Option<(Socket, u64)>,
+        socket: Option<(Socket, u32)>,
         association: Option<Association>,
         first_sequence: u64,
     ) -> Self {
@@ -223,7 +227,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             token,
             index: port.remember(weak.clone()),
             sides: [Side::In, Side::Out]
-                .map(|side| Mutex::new(Direction::new(side, first_sequence))),
+                .map(|side| Mutex::new(Direction::new(side, role == Role::File, first_sequence))),
             port: port.clone(),
             _association: association,
             socket,
@@ -274,12 +278,25 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             return Err((e, op));
         }
         op.header.target = socket.target(inner.token);
+        if matches!(inner.role, Role::PipeReader | Role::PipeWriter) {
+            op.header.mark_pipe();
+        }
         op.header.started = inner.port.age();
         op.header.sequence = direction.number();
         let id = OpId { side: kind.side(), sequence: op.header.sequence };
         // A graceful end is the last that is started in its direction.
         direction.finishing |= kind == OpKind::End;
-        direction.enqueue(op.into_header());
+        let op = op.into_header();
+        if direction.is_abreast() {
+            direction.engage(op);
+            // SAFETY: complete, in no queue, and its file is open.
+            let event = unsafe { inner.port.start(op, None) };
+            if event.is_some() {
+                settle::pump(inner, direction, event, sink).act(inner);
+            }
+            return Ok(id);
+        }
+        direction.enqueue(op);
         settle::pump(inner, direction, None, sink).act(inner);
         Ok(id)
     }
@@ -361,7 +378,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// What the system says, `NotConnected` for instance; `InvalidInput` if there is no stream.
     #[doc(alias = "WSASendDisconnect")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if !self.0.role.can(OpKind::Send) {
+        // A pipe has no such call.
+        if !self.0.role.can(OpKind::End) {
             return Err(error::wrong_kind());
         }
         if matches!(how, Shutdown::Read | Shutdown::Both) {

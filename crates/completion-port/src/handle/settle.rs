@@ -1,9 +1,11 @@
 //! What the end of an operation means, and what happens next in its direction.
 //!
 //! [`pump`] is the one loop: it settles the event of the active operation, starts it again or makes its packet, and goes on with the
-//! queue until an operation stays with the driver. Everything is decided behind the direction's lock, and packets are brought in
-//! behind it too, so that a close that has been through the lock misses none. Only the user's code (the maker of a continuing
-//! operation's contexts) is called without it.
+//! queue until an operation stays with the driver. (A file's operations do not queue: each has its own turn of the loop.) Everything is
+//! decided behind the direction's lock, and packets are brought in behind it too, so that a close that has been through the lock misses
+//! none. Only the user's code (the maker of a continuing operation's contexts) is called without it.
+//!
+//! What most operations of a file come to, [`done`] settles: there the rest makes no difference.
 
 use std::{
     any::Any,
@@ -17,7 +19,7 @@ use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
 use crate::{
     Buffer, error,
     operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
-    sys::{Event, Message, Output, Socket},
+    sys::{Event, Message, Output, Socket, file},
 };
 
 /// Where packets go.
@@ -119,12 +121,58 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     sink: Sink<'_, K, T>,
 ) -> Option<Box<dyn Any + Send>> {
     let op: NonNull<Operation<K, T>> = event.op.cast();
+    // SAFETY: as below: this thread has it, and nobody else is told of it.
+    let event = unsafe { done::<K, T>(event, sink) }?;
     // SAFETY: the driver has handed the operation over with the event (or, with `more`, the part that is not the driver's), and this
     // port's driver was given operations of these K and T only. The clone keeps the handle beyond the operation.
     let inner = unsafe { op.as_ref() }.handle.0.clone();
     // SAFETY: as above.
     let direction = inner.side(unsafe { op.as_ref() }.header.kind.side());
     pump(&inner, direction, Some(event), sink).act_into(&inner, sink)
+}
+
+/// The short way for what most operations of a file come to: all of it is done, nothing waits behind it, and neither a cancel nor a close
+/// makes a difference any more. Every other event is given back.
+///
+/// # Safety
+///
+/// The caller sits in the driver and settles the operation, of these K and T.
+unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
+    event: Event,
+    sink: Sink<'_, K, T>,
+) -> Option<Event> {
+    let at = event.op.cast::<Operation<K, T>>();
+    // SAFETY: the caller's.
+    let op = unsafe { at.as_ref() };
+    let kind = op.header.kind;
+    let moved = match event.result {
+        Ok(Output::Bytes(moved)) if kind.is_of_file() => moved,
+        _ => return Some(event),
+    };
+    // SAFETY: the caller's, and the driver has moved so many.
+    if !matches!(op.context, Context::One(_)) || !unsafe { file::completes(&op.header, moved) } {
+        return Some(event);
+    }
+    op.handle.0.side(kind.side()).release(event.op);
+    // A close that misses it in the direction waits for those who sit in drivers.
+    // SAFETY: it is over and named nowhere any more.
+    let op = unsafe { Place::<K, T>::from_header(event.op) }.into_inner();
+    let work = op.header.work.into_inner();
+    if let Context::One(context) = op.context {
+        sink(Completion::new(Parts {
+            handle: op.handle,
+            result: Ok(work.done),
+            buffer: work.buffer,
+            context,
+            kind,
+            last: true,
+            sequence: op.header.sequence,
+            accepted: None,
+            buffers: Vec::new(),
+            message: None,
+        }));
+    }
+    None
 }
 
 /// How often in a row one operation is started again: a peer that keeps sending, or taking, must not keep the thread.
@@ -177,14 +225,14 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                 }
             }
         }
-        if direction.active.is_some() {
+        if !direction.is_free() {
             return after;
         }
         let Some(op) = direction.dequeue() else {
-            after.drained |= direction.side == Side::Out && direction.finishing;
+            after.drained |= direction.side() == Side::Out && direction.finishing;
             return after;
         };
-        direction.active = Some(op);
+        direction.engage(op);
         // SAFETY: taken from the queue, so it is ours; complete, and its socket is open.
         event = unsafe { inner.port.start(op, None) };
         if event.is_none() {
@@ -269,7 +317,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         inner.stop_connecting();
     }
     let result = as_told(inner, result, header, direction.closed);
-    direction.active = None;
+    direction.release(op);
     if kind == OpKind::End {
         inner.port.clear_deadline(inner.index);
         after.ended = true;
@@ -320,6 +368,17 @@ unsafe fn progress(
                 Err(io::ErrorKind::WriteZero.into())
             } else {
                 return Err(Verdict::Again);
+            }
+        }
+        (OpKind::ReadAt | OpKind::WriteAt, Output::Bytes(moved)) => {
+            // SAFETY: owned by the caller, and the driver has moved so many.
+            let complete = unsafe { file::moved(header, moved) };
+            match (header.kind, moved) {
+                _ if complete => Ok(outcome(work.done)),
+                (OpKind::ReadAt, 0) if work.done > 0 => Ok(outcome(work.done)),
+                (OpKind::ReadAt, 0) => Err(error::end_of_file()),
+                (_, 0) => Err(io::ErrorKind::WriteZero.into()),
+                _ => return Err(Verdict::Again),
             }
         }
         (OpKind::End, Output::Bytes(discarded)) => {
@@ -389,6 +448,7 @@ fn as_told<K, T>(
         (kind, Err(_)) if kind == OpKind::SendTo || kind.receives_datagrams() => {
             Err(error::cancelled())
         }
+        (kind, Err(_)) if kind.is_of_file() => Err(error::cancelled()),
         // The end of the stream that the closing itself has made.
         (OpKind::Recv | OpKind::RecvLent, Ok(0) | Err(_)) | (_, Err(_)) => {
             Err(error::closed_here())
@@ -414,6 +474,7 @@ unsafe fn take_apart<K, T>(
     let (handle, context) = (op.handle, op.context);
     let (buffers, message) = match work.detail {
         Detail::Gather(gather) => (gather.into_buffers(), None),
+        Detail::Vectored(vectored) => (vectored.into_buffers(), None),
         Detail::Message(message) => (Vec::new(), Some(message)),
         _ => (Vec::new(), None),
     };

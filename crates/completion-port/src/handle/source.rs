@@ -2,15 +2,30 @@
 
 use std::{
     error::Error,
-    fmt, io,
+    fmt,
+    fs::File,
+    io::{self, PipeReader, PipeWriter},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::OwnedFd,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
 };
 
-use crate::{net::TcpSocket, operation::OpKind, sys::Socket};
+use crate::{
+    net::TcpSocket,
+    operation::OpKind,
+    sys::{Medium, Socket},
+};
 
-/// A socket that can be associated with a completion port: the standard library's, [`TcpSocket`], and
-/// [`OverlappedSocket`](crate::routine::OverlappedSocket).
+/// What can be associated with a completion port: the standard library's sockets and pipes, [`TcpSocket`],
+/// [`OverlappedSocket`](crate::routine::OverlappedSocket), and files.
+///
+/// - A **stream** (of TCP or the Unix domain) receives, sends, and ends; a **listener** accepts.
+/// - The end of a **pipe** receives or sends, as the end of a stream would (S161, S162). The other side of a pipe is told of its end when
+///   the descriptor is closed, with the last clone of the handle: [`Handle::close`](crate::Handle::close) ends what is pending only.
+/// - A **file** (or a block device) is read and written at offsets ([`Handle::read_at`](crate::Handle::read_at)); anything else that a
+///   [`File`] can be is refused.
 ///
 /// The port owns it from then on, and takes care of its blocking mode: overlapped I/O is the same on a non-blocking socket (S178).
 /// It cannot be implemented outside this crate.
@@ -63,19 +78,43 @@ pub enum Role {
     Stream,
     /// Receives and sends, each time one.
     Datagram,
+    /// Accepts streams of the Unix domain.
+    UnixListener,
+    /// Receives.
+    PipeReader,
+    /// Sends.
+    PipeWriter,
+    /// Reads and writes at offsets.
+    File,
 }
 
 impl Role {
     pub(crate) fn can(self, kind: OpKind) -> bool {
         match kind {
             OpKind::Post => true,
-            OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
-            OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => {
-                self == Role::Stream
+            OpKind::Accept | OpKind::AcceptEach => {
+                matches!(self, Role::Listener | Role::UnixListener)
             }
             OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
                 self == Role::Datagram
             }
+            OpKind::Recv | OpKind::RecvLent => matches!(self, Role::Stream | Role::PipeReader),
+            OpKind::Send => matches!(self, Role::Stream | Role::PipeWriter),
+            OpKind::Connect | OpKind::End => self == Role::Stream,
+            OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
+                self == Role::File
+            }
+        }
+    }
+
+    pub(crate) fn medium(self) -> Medium {
+        match self {
+            Role::Key | Role::Listener | Role::Stream | Role::Datagram | Role::UnixListener => {
+                Medium::Socket
+            }
+            Role::PipeReader => Medium::PipeOut,
+            Role::PipeWriter => Medium::PipeIn,
+            Role::File => Medium::File,
         }
     }
 }
@@ -107,7 +146,17 @@ macro_rules! sources {
     )*};
 }
 
-sources!(TcpStream => Stream, TcpSocket => Stream, TcpListener => Listener, UdpSocket => Datagram);
+sources!(
+    TcpStream => Stream,
+    TcpSocket => Stream,
+    TcpListener => Listener,
+    UdpSocket => Datagram,
+    UnixStream => Stream,
+    UnixListener => UnixListener,
+    PipeReader => PipeReader,
+    PipeWriter => PipeWriter,
+    File => File
+);
 
 /// An association that was refused, with the socket and the key given back.
 ///

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::Shutdown,
+    ptr::NonNull,
     sync::{Arc, MutexGuard},
 };
 
@@ -35,6 +36,9 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     which: impl Fn(&Header) -> bool,
     sink: Sink<'_, K, T>,
 ) -> (usize, After) {
+    if direction.is_abreast() {
+        return cancel_abreast(inner, direction, which, sink);
+    }
     let mut found = 0;
     let mut after = After::default();
     // Those that wait their turn end here and now, in their order, before anything of theirs can start.
@@ -60,7 +64,21 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
         return (found, after);
     }
     found += 1;
-    let event = if header.starved() {
+    let event = take_back(inner, op);
+    if event.is_some() {
+        after = after.and(pump(inner, direction, event, sink));
+    }
+    (found, after)
+}
+
+/// Takes an active operation, which was marked, back from where it is, or asks its driver for it. The lock of its direction is held.
+fn take_back<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    op: NonNull<Header>,
+) -> Option<Event> {
+    // SAFETY: it exists while it is active; only constants and atomics are used.
+    let header = unsafe { op.as_ref() };
+    if header.starved() {
         // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
         inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
     } else if header.deferred() {
@@ -70,10 +88,32 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     } else {
         // SAFETY: active, so its last event has not been settled.
         unsafe { inner.port.cancel(op) }
-    };
-    if event.is_some() {
-        after = after.and(pump(inner, direction, event, sink));
     }
+}
+
+/// The same where operations are side by side: all that are there are with the driver.
+fn cancel_abreast<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    direction: MutexGuard<'_, Direction>,
+    which: impl Fn(&Header) -> bool,
+    sink: Sink<'_, K, T>,
+) -> (usize, After) {
+    let side = direction.side();
+    let mut found = 0;
+    // Those that could be taken back are in the direction still, and this thread's to settle.
+    let mut events = Vec::new();
+    direction.abreast(|op| {
+        // SAFETY: it exists while it is there; only constants and atomics are used.
+        let header = unsafe { op.as_ref() };
+        if which(header) && header.cancel() {
+            found += 1;
+            events.extend(take_back(inner, op));
+        }
+    });
+    drop(direction);
+    let after = events.into_iter().fold(After::default(), |after, event| {
+        after.and(pump(inner, inner.side(side), Some(event), sink))
+    });
     (found, after)
 }
 

@@ -11,3 +11,4 @@ mod send;
 
 pub use connect::TcpSocket;
 pub use inline::Started;
+pub(crate) use recv::one;

@@ -77,7 +77,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Starts an operation; gives it back if it is refused.
-    pub(super) fn launch(&self, op: Operation<K, T>) -> Result<OpId, NotStarted<K, T>> {
+    pub(crate) fn launch(&self, op: Operation<K, T>) -> Result<OpId, NotStarted<K, T>> {
         self.start(Place::new(op))
     }
 }
@@ -114,7 +114,7 @@ pub(super) fn recv_lent<K: 'static, T: 'static, R>(
 }
 
 /// The context of an operation that has just one.
-pub(super) fn one<T>(context: Context<T>) -> T {
+pub(crate) fn one<T>(context: Context<T>) -> T {
     match context {
         Context::One(context) => context,
         Context::Each(mut each) => each.next.take().unwrap_or_else(&mut each.maker),

@@ -3,10 +3,15 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
 };
 
 use super::OpKind;
-use crate::{buffer::Buffer, handle::Handle, sys};
+use crate::{
+    buffer::Buffer,
+    handle::{Handle, Role},
+    sys,
+};
 
 /// A completion packet: one operation (or one step of a continuing one) is over, or somebody posted.
 ///
@@ -27,7 +32,8 @@ use crate::{buffer::Buffer, handle::Handle, sys};
 pub struct Completion<K: 'static, T: 'static> {
     /// The handle that the operation was started on; its key is the per-handle data.
     pub handle: Handle<K, T>,
-    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream; a datagram may be of no bytes (S131).
+    /// Bytes moved, or why not. `Ok(0)` from a receive is the end of the stream; a datagram may be of no bytes (S131). A read of a file that
+    /// begins at its end, or behind it, fails with [`Situation::EndOfFile`](crate::error::Situation::EndOfFile) (S159).
     pub result: io::Result<usize>,
     /// The operation's buffer, filled by a receive. Empty where the operation had none.
     pub buffer: Buffer,
@@ -88,10 +94,39 @@ impl<K, T> Completion<K, T> {
         Self { handle, result, buffer, context, rest: Rest { kind, last, sequence, extra } }
     }
 
-    /// The socket that an accept has brought, once. A socket that nobody takes is closed with the packet.
+    /// The socket that an accept has brought, once; that of a Unix listener is [`accepted_unix`](Completion::accepted_unix). A socket
+    /// that nobody takes is closed with the packet.
     pub fn accepted(&mut self) -> Option<TcpStream> {
+        self.accepted_by(Role::Listener)?.into_tcp_stream()
+    }
+
+    /// The socket that an accept of a Unix listener has brought, once. A socket that nobody takes is closed with the packet.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::os::unix::net::{UnixListener, UnixStream};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("completion-port-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("socket");
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let listener = port.associate(UnixListener::bind(&path)?, ())?;
+    /// listener.accept(())?;
+    ///
+    /// let _client = UnixStream::connect(&path)?;
+    /// let stream: UnixStream = port.get()?.accepted_unix().expect("a socket came");
+    /// let server = port.associate(stream, ())?;
+    /// # drop(server);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn accepted_unix(&mut self) -> Option<UnixStream> {
+        self.accepted_by(Role::UnixListener)?.into_unix_stream()
+    }
+
+    fn accepted_by(&mut self, listener: Role) -> Option<sys::Socket> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
-            Extra::Accepted(socket) => socket.into_tcp_stream(),
+            Extra::Accepted(socket) if self.handle.0.role == listener => Some(socket),
             other => {
                 self.rest.extra = other;
                 None
@@ -99,7 +134,8 @@ impl<K, T> Completion<K, T> {
         }
     }
 
-    /// The buffers of a [`Handle::send_vectored`](crate::Handle::send_vectored), once.
+    /// The buffers of an operation on several, once: a [`Handle::send_vectored`](crate::Handle::send_vectored),
+    /// [`Handle::read_vectored_at`](crate::Handle::read_vectored_at) or [`Handle::write_vectored_at`](crate::Handle::write_vectored_at).
     pub fn buffers(&mut self) -> Vec<Buffer> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
             Extra::Buffers(buffers) => buffers,

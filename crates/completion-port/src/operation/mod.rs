@@ -7,14 +7,15 @@
 //!
 //! 1. **the starter** builds it, and fills in everything before it lets go: another thread can hold the completion before the
 //!    call that started it has returned;
-//! 2. **the direction** (see [`crate::handle`]) owns it while it waits its turn behind another of the same handle and direction;
+//! 2. **the direction** (see [`crate::handle`]) owns it while it waits its turn behind another of the same handle and direction (a
+//!    file's do not wait for each other);
 //! 3. **the driver** owns it from [`Driver::start`](crate::sys::Driver::start) until it reports an [`Event`](crate::sys::Event)
 //!    for it. A cancel only asks; it never takes the operation back by itself;
 //! 4. **the settler**, the thread that handles that event, owns it next: it gives it back to the driver (a send went out in part,
 //!    an accept goes on) or takes it apart into a [`Completion`].
 //!
 //! Between 2 and 4 the direction's lock is held at each change of owner, and the direction's `active` pointer names the operation
-//! that is with the driver: that is how a cancel finds one that still exists.
+//! that is with the driver, or, of a file, all those that are ([`abreast`]): that is how a cancel finds one that still exists.
 //!
 //! An operation that the kernel never gives back is leaked, with its buffer and its handle, and counted: the kernel may still
 //! write into it.
@@ -22,6 +23,7 @@
 //! ThreadSanitizer cannot see the edge from the starter through the kernel to the reaper. [`Header::let_go`] and
 //! [`Header::take_up`] draw it: a release store where an operation leaves our hands, an acquire load where it comes back.
 
+pub(crate) mod abreast;
 mod completion;
 mod place;
 mod queue;
@@ -71,9 +73,9 @@ pub struct OpId {
 /// The two independent directions of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// recv (of datagrams too), accept, and the reading half of a graceful end.
+    /// recv (of datagrams too), accept, the reading half of a graceful end, and reads of a file.
     In,
-    /// send (of datagrams too) and connect.
+    /// send (of datagrams too) and connect; writes and syncs of a file.
     Out,
 }
 
@@ -115,12 +117,25 @@ pub enum OpKind {
     End,
     /// [`Handle::post`](crate::Handle::post).
     Post,
+    /// [`Handle::read_at`](crate::Handle::read_at) and `read_vectored_at`.
+    ReadAt,
+    /// [`Handle::write_at`](crate::Handle::write_at) and `write_vectored_at`.
+    WriteAt,
+    /// [`Handle::sync`](crate::Handle::sync).
+    Sync,
+    /// [`Handle::sync_data`](crate::Handle::sync_data).
+    SyncData,
 }
 
 impl OpKind {
     pub(crate) fn side(self) -> Side {
         match self {
-            OpKind::Send | OpKind::SendTo | OpKind::Connect => Side::Out,
+            OpKind::Send
+            | OpKind::SendTo
+            | OpKind::Connect
+            | OpKind::WriteAt
+            | OpKind::Sync
+            | OpKind::SyncData => Side::Out,
             _ => Side::In,
         }
     }
@@ -128,6 +143,11 @@ impl OpKind {
     /// Whether it takes bytes from a stream.
     pub(crate) fn receives(self) -> bool {
         matches!(self, OpKind::Recv | OpKind::RecvLent | OpKind::End)
+    }
+
+    /// Whether it is one of a file's, which do not wait for each other.
+    pub(crate) fn is_of_file(self) -> bool {
+        matches!(self, OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData)
     }
 
     /// Whether it does nothing until others act.
@@ -163,6 +183,10 @@ impl OpKind {
             OpKind::Connect => "connect",
             OpKind::End => "end",
             OpKind::Post => "post",
+            OpKind::ReadAt => "read_at",
+            OpKind::WriteAt => "write_at",
+            OpKind::Sync => "sync",
+            OpKind::SyncData => "sync_data",
         }
     }
 }
@@ -187,6 +211,8 @@ const REVIVED: u8 = 1 << 4;
 const DEFERRED: u8 = 1 << 5;
 /// Its starter can do with its completion at once: a driver that does not try by itself does so for this one.
 const AT_ONCE: u8 = 1 << 6;
+/// Its stream is a pipe, for which the system has other calls than for a socket. Set before it starts.
+const PIPE: u8 = 1 << 7;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -203,6 +229,8 @@ pub(crate) struct Header {
     pub target: sys::Target,
     /// The one behind it in its [`Queue`], which means something only there.
     link: UnsafeCell<NonNull<Header>>,
+    /// The one before it in its row ([`abreast`]), likewise.
+    back: UnsafeCell<NonNull<Header>>,
     /// What is to be done and how far it is: the owner's alone.
     pub work: UnsafeCell<Work>,
 }
@@ -211,7 +239,7 @@ pub(crate) struct Header {
 pub(crate) struct Work {
     /// A receive fills its spare room, a send sends what is in it.
     pub buffer: Buffer,
-    /// Bytes sent so far, or discarded so far by a graceful end.
+    /// Bytes sent, read or written so far, or discarded so far by a graceful end.
     pub done: usize,
     pub detail: Detail,
     /// How far the driver's own steps are, if one operation takes it several.
@@ -233,6 +261,10 @@ pub(crate) enum Detail {
     Connect(Box<socket2::SockAddr>),
     /// Of a datagram.
     Message(Box<sys::Message>),
+    /// Where in the file it begins.
+    At(u64),
+    /// The same, for several buffers.
+    Vectored(Box<sys::Vectored>),
 }
 
 impl Detail {
@@ -278,6 +310,14 @@ impl Header {
 
     pub(crate) fn expired(&self) -> bool {
         self.has(EXPIRED)
+    }
+
+    pub(crate) fn mark_pipe(&self) {
+        self.raise(PIPE);
+    }
+
+    pub(crate) fn is_pipe(&self) -> bool {
+        self.has(PIPE)
     }
 
     pub(crate) fn starve(&self) {
@@ -396,6 +436,7 @@ impl<K, T> Operation<K, T> {
             sequence: 0,
             target: sys::Target::none(),
             link: UnsafeCell::new(NonNull::dangling()),
+            back: UnsafeCell::new(NonNull::dangling()),
             work: UnsafeCell::new(Work {
                 buffer: Buffer::new(),
                 done: 0,
@@ -423,6 +464,11 @@ impl<K, T> Operation<K, T> {
 
     pub(crate) fn with_address(mut self, address: SocketAddr) -> Self {
         self.header.work.get_mut().detail = Detail::Connect(Box::new(address.into()));
+        self
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Detail) -> Self {
+        self.header.work.get_mut().detail = detail;
         self
     }
 }

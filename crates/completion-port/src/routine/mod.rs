@@ -1,6 +1,6 @@
 //! Completion routines: overlapped I/O that ends in a function call, on the thread that started it, in an alertable wait.
 //!
-//! A thread starts an operation on an [`OverlappedSocket`] with a routine, a closure that gets the outcome and the buffer back
+//! A thread starts an operation on an [`OverlappedSocket`] or an [`OverlappedFile`] with a routine, a closure that gets the outcome and the buffer back
 //! ([`Done`]). The routine runs on that thread (S164), only while it is in an **alertable wait**: [`sleep_ex`],
 //! [`CompletionPort::get_alertable`](crate::CompletionPort::get_alertable), or a call on an overlapped socket that blocks (S175).
 //! It need not be `Send`, and it owns what it needs. Other threads reach into the same queue with [`queue_user_apc`].
@@ -55,12 +55,13 @@
 //! waits its turn behind them (a second receive on the same socket, say) and, on the readiness driver, everything that was not
 //! done at once, goes on in the next wait.
 //!
-//! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines.
+//! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines. `file`: those of files.
 //! - `wait`: the alertable waits, on events too. `get`: the one at a port.
 //! - `with_event`: operations with an event and no routine. `overlapped`: how their result is had; `outcome`: where it lies till then.
 //! - `apc`: threads by name, and APCs for them. `place`: what all of these share.
 
 mod apc;
+mod file;
 mod get;
 mod outcome;
 mod overlapped;
@@ -73,6 +74,7 @@ mod with_event;
 pub(crate) use self::place::{Gathered, Place};
 pub use self::{
     apc::{Apc, Suspended, Thread, current, queue_user_apc, suspended},
+    file::{FileDone, OverlappedFile},
     overlapped::{Incomplete, Overlapped, Why},
     place::{driver, use_driver},
     socket::OverlappedSocket,

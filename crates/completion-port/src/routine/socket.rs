@@ -2,9 +2,13 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -85,8 +89,8 @@ impl Inner {
         if self.identity.has_port() {
             return Err(error::has_port());
         }
-        // Before a driver sets the descriptor's mode: only streams and datagrams have operations with routines.
-        if !matches!(self.role, Role::Stream | Role::Datagram) {
+        // Before a driver sets the descriptor's mode: listeners have no operations with routines.
+        if !matches!(self.role, Role::Stream | Role::Datagram | Role::File) {
             return Err(error::wrong_kind());
         }
         let mut handles = self.handles();
@@ -393,6 +397,19 @@ impl From<TcpListener> for OverlappedSocket {
 impl From<UdpSocket> for OverlappedSocket {
     fn from(socket: UdpSocket) -> Self {
         Self::adopt(socket.into(), Role::Datagram)
+    }
+}
+
+impl OverlappedSocket {
+    /// What an overlapped file is made of: what is not about streams is the same.
+    pub(super) fn of_file(file: File) -> Self {
+        Self::new(file.into(), Role::File, false)
+    }
+}
+
+impl From<UnixStream> for OverlappedSocket {
+    fn from(stream: UnixStream) -> Self {
+        Self::adopt(stream.into(), Role::Stream)
     }
 }
 

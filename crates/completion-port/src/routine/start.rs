@@ -65,7 +65,6 @@ impl OverlappedSocket {
     /// Refused, with buffer and routine given back (S166): no stream, closed, a buffer without spare room, too many queued, the socket
     /// belongs to a port (S167), the thread is ending or can have no driver. All else is told to the routine.
     #[doc(alias = "WSARecv")]
-    #[doc(alias = "ReadFileEx")]
     pub fn recv<F: FnOnce(Done) + 'static>(
         &self,
         buffer: Buffer,
@@ -91,7 +90,6 @@ impl OverlappedSocket {
     ///
     /// As [`recv`](OverlappedSocket::recv), and refused if `buffer` is empty.
     #[doc(alias = "WSASend")]
-    #[doc(alias = "WriteFileEx")]
     pub fn send<F: FnOnce(Done) + 'static>(
         &self,
         buffer: Buffer,
@@ -197,6 +195,17 @@ impl OverlappedSocket {
         routine: F,
         start: impl FnOnce(&Handle<Key, Task>, B, Task) -> Result<OpId, Refused<Task, B>>,
     ) -> Result<OpId, Refused<F, B>> {
+        self.start_as(buffer, routine, |routine| Box::new(routine), start)
+    }
+
+    /// The same with a routine that is called in another way.
+    pub(super) fn start_as<B, F>(
+        &self,
+        buffer: B,
+        routine: F,
+        boxed: impl FnOnce(F) -> Routine,
+        start: impl FnOnce(&Handle<Key, Task>, B, Task) -> Result<OpId, Refused<Task, B>>,
+    ) -> Result<OpId, Refused<F, B>> {
         let (place, handle) = match self.ready() {
             Ok(ready) => ready,
             Err(error) => return Err(Refused { error, context: routine, buffer }),
@@ -205,7 +214,7 @@ impl OverlappedSocket {
         let slot = place.reserve();
         match start(&handle, buffer, Task::Routine { slot, socket: self.inner().clone() }) {
             Ok(id) => {
-                place.fill(slot, Box::new(routine));
+                place.fill(slot, boxed(routine));
                 Ok(id)
             }
             Err(Refused { error, buffer, .. }) => {

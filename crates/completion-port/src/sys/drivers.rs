@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Driver, Event, Socket,
+    Driver, Event, Medium, Socket,
     beside::{self, Beside},
     spare,
 };
@@ -34,11 +34,11 @@ impl Drivers {
     }
 
     /// Makes a socket ready to be used through any of them.
-    pub(crate) fn attach(&self, socket: &Socket) -> io::Result<u64> {
-        self.first().attach(socket)
+    pub(crate) fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32> {
+        self.first().attach(socket, medium)
     }
 
-    pub(crate) fn detach(&self, socket: &Socket, token: u64) {
+    pub(crate) fn detach(&self, socket: &Socket, token: u32) {
         self.first().detach(socket, token);
     }
 

@@ -10,7 +10,9 @@
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
-//! - [`Gather`]: several buffers as the system wants to see them to send them as one. [`Message`]: a datagram, likewise.
+//! - [`Gather`]: several buffers as the system wants to see them to send them as one. [`Vectored`]: the same at an offset of a file.
+//!   [`Message`]: a datagram, likewise.
+//! - [`file`], [`pipe`]: what drivers need for those.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
 //! - [`send`]: sending as much as goes at once.
@@ -23,10 +25,12 @@ pub(crate) mod beside;
 pub(crate) mod choose;
 mod coarse;
 mod drivers;
+pub(crate) mod file;
 #[cfg(target_os = "linux")]
 mod io_uring;
 pub(crate) mod memory;
 mod message;
+mod pipe;
 pub(crate) mod punctual;
 mod readiness;
 mod send;
@@ -44,8 +48,9 @@ use std::{
 };
 
 pub(crate) use drivers::Drivers;
+pub(crate) use file::Vectored;
 pub(crate) use message::Message;
-pub(crate) use socket::{Gather, Socket, Target};
+pub(crate) use socket::{Gather, Medium, Socket, Target};
 
 use crate::{buffer::Buffer, operation::Header};
 
@@ -56,7 +61,8 @@ use crate::{buffer::Buffer, operation::Header};
 /// - An operation given to [`start`](Driver::start) is the driver's until it reports an [`Event`] for it: either as `start`'s own
 ///   return value, if it was over at once, or later from [`wait`](Driver::wait). Never both, never twice, unless the event says
 ///   [`more`](Event::more).
-/// - At most one operation per socket and direction is with the driver at a time; the handle keeps the others in order.
+/// - At most one operation per socket and direction is with the driver at a time; the handle keeps the others in order. Those of a file
+///   ([`OpKind::is_of_file`](crate::operation::OpKind::is_of_file)) are with it side by side, and end in any order.
 /// - The driver reports what the system said. A short send, a spurious cancellation or a lack of buffers is an event like any
 ///   other; who settles it decides whether to start the operation again.
 /// - `start`, `cancel`, `wake`, `attach` and `detach` may be called by any thread at any time, also while one sleeps in `wait`.
@@ -66,15 +72,15 @@ use crate::{buffer::Buffer, operation::Header};
 /// - Nothing is freed early: a driver that is dropped with operations in flight leaves them alone.
 pub(crate) trait Driver: Send + Sync {
     /// Makes a socket ready to be used through this driver. The token goes into each operation's [`Target`].
-    fn attach(&self, socket: &Socket) -> io::Result<u64>;
+    fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32>;
 
     /// The socket is about to be closed; nothing of it is in flight.
-    fn detach(&self, socket: &Socket, token: u64);
+    fn detach(&self, socket: &Socket, token: u32);
 
     /// Starts an operation. If it is over at once, its event is returned; otherwise `wait` will report it.
     ///
     /// What only waits for others to act, a receive or an accept, may lie with the driver until somebody calls `wait` or
-    /// [`hand_over`](Driver::hand_over).
+    /// [`hand_over`](Driver::hand_over). So may operations of files, a few at a time, while others of the driver are under way.
     ///
     /// # Safety
     ///
@@ -160,7 +166,8 @@ impl Event {
 /// What came out of an operation.
 pub(crate) enum Output {
     /// Bytes sent, or received into the operation's buffer; that of a lent receive the driver has put there. None received: the end
-    /// of the stream, or a datagram of none. Whose it is, and whether it was cut, is in the operation's message.
+    /// of the stream, or a datagram of none. Whose it is, and whether it was cut, is in the operation's message. Those read from a file
+    /// are in the buffer's spare room, and who settles it counts them ([`file::moved`]).
     Bytes(usize),
     /// A receive wanted a buffer, and the pool had none.
     Starved,

@@ -3,7 +3,10 @@
 use std::{
     mem,
     net::TcpStream,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
     sync::Arc,
 };
 
@@ -30,6 +33,15 @@ impl Socket {
     }
 
     pub(crate) fn into_tcp_stream(self) -> Option<TcpStream> {
+        match self {
+            Socket::Os(fd) => Some(fd.into()),
+            Socket::Shared(_) => None,
+            #[cfg(feature = "simulated")]
+            Socket::Simulated(_) => None,
+        }
+    }
+
+    pub(crate) fn into_unix_stream(self) -> Option<UnixStream> {
         match self {
             Socket::Os(fd) => Some(fd.into()),
             Socket::Shared(_) => None,
@@ -80,9 +92,21 @@ impl Socket {
         }
     }
 
-    pub(crate) fn target(&self, token: u64) -> Target {
+    pub(crate) fn target(&self, token: u32) -> Target {
         Target { fd: self.os().map_or(-1, AsRawFd::as_raw_fd), token }
     }
+}
+
+/// What a descriptor is, as far as a driver must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Socket,
+    /// The end of a pipe that is read from.
+    PipeOut,
+    /// The end of a pipe that is written to.
+    PipeIn,
+    /// What has offsets, and is never waited for: readiness means nothing there.
+    File,
 }
 
 /// The socket of an operation, as its driver knows it. Valid while the operation keeps its handle alive.
@@ -90,7 +114,7 @@ impl Socket {
 pub(crate) struct Target {
     pub fd: RawFd,
     /// What the driver's `attach` gave out.
-    pub token: u64,
+    pub token: u32,
 }
 
 impl Target {
@@ -99,7 +123,7 @@ impl Target {
     }
 }
 
-/// Several buffers sent as one, with the arrays that the system reads them from.
+/// Several buffers sent, or filled, as one, with the arrays that the system knows them by.
 pub(crate) struct Gather {
     buffers: Vec<Buffer>,
     /// One for each non-empty buffer; cut from the front as bytes leave.
@@ -128,6 +152,42 @@ impl Gather {
         // SAFETY: a message header of zeros is valid: no name, no pieces, no control data.
         let message = unsafe { mem::zeroed() };
         Self { buffers, pieces, first: 0, message }
+    }
+
+    /// The same for what is to be read: the spare room of each.
+    pub(super) fn to_fill(mut buffers: Vec<Buffer>) -> Self {
+        let pieces = buffers
+            .iter_mut()
+            .map(Buffer::spare_parts)
+            .filter(|(_, room)| *room > 0)
+            .map(|(to, room)| libc::iovec { iov_base: to.cast(), iov_len: room })
+            .collect();
+        // SAFETY: as above.
+        let message = unsafe { mem::zeroed() };
+        Self { buffers, pieces, first: 0, message }
+    }
+
+    /// Counts `filled` bytes as read: they lie in the buffers' spare rooms, from the first on.
+    ///
+    /// # Safety
+    ///
+    /// They do.
+    pub(super) unsafe fn fill(&mut self, filled: usize) {
+        self.advance(filled);
+        let mut left = filled;
+        for buffer in &mut self.buffers {
+            let here = left.min(buffer.spare());
+            // SAFETY: the caller's promise; the rooms of those before are full.
+            unsafe { buffer.fill(here) };
+            left -= here;
+        }
+    }
+
+    /// What is left, and no more pieces than one call takes.
+    pub(super) fn left(&mut self) -> &mut [libc::iovec] {
+        let left = &mut self.pieces[self.first..];
+        let count = left.len().min(MOST_PIECES);
+        &mut left[..count]
     }
 
     pub(crate) fn total(&self) -> usize {

@@ -16,7 +16,7 @@
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`], [`many`].
+//! [`broadcast`], [`batches`], [`many`], [`inline`]; and others: [`files`], [`files_end`], [`pipes`], [`unix`].
 
 #![cfg(target_os = "linux")]
 
@@ -36,6 +36,8 @@ mod datagrams;
 mod descriptors;
 mod drivers;
 mod end;
+mod files;
+mod files_end;
 mod idle;
 mod inline;
 mod interference;
@@ -45,6 +47,7 @@ mod one_packet;
 mod order;
 mod out_of_descriptors;
 mod panics;
+mod pipes;
 mod pool;
 mod posts;
 mod races;
@@ -55,4 +58,5 @@ mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;
+mod unix;
 mod whole_sends;

@@ -18,6 +18,7 @@
 //! | threads that end (S105, S109) | [`thread_end`] |
 //! | datagrams (S96, S129, S131, S134) | [`datagrams`] |
 //! | one socket of several threads | [`shared`] |
+//! | files; streams of the Unix domain | [`files`]; [`unix`] |
 //! | an idle thread | [`idle`] |
 //! | all of it at once | [`storm`] |
 
@@ -35,6 +36,7 @@ mod cancel;
 mod close;
 mod datagrams;
 mod events;
+mod files;
 mod idle;
 mod nesting;
 mod order;
@@ -45,3 +47,4 @@ mod shared;
 mod socket;
 mod storm;
 mod thread_end;
+mod unix;

@@ -1,13 +1,14 @@
 //! What the integration tests have in common.
 //!
 //! - this file: connections, waits with a generous deadline, bytes whose place in a stream can be seen.
-//! - [`drivers`]: which drivers a promise is tested on. [`child`]: tests in a process of their own. [`proc`]: what the system says
+//! - [`drivers`]: which drivers a promise is tested on. [`files`]: files of a test's own. [`child`]: tests in a process of their own. [`proc`]: what the system says
 //!   about this process.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod child;
 pub mod drivers;
+pub mod files;
 pub mod proc;
 
 use std::{

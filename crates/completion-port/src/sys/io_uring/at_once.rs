@@ -22,7 +22,7 @@ use crate::{
 /// The caller owns the operation, and its socket is open.
 pub(super) unsafe fn receive(header: &Header, pool: &Arc<Pool>) -> Option<io::Result<Output>> {
     // First what keeps all others from more than a look.
-    if !header.is_for_at_once() {
+    if !header.is_for_at_once() || header.is_pipe() {
         return None;
     }
     // SAFETY: owned by the caller.

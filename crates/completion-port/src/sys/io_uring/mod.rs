@@ -38,13 +38,22 @@ use self::{
     buffer_ring::{BufferRing, GROUP},
     ring::{Completed, IGNORED, Ring},
 };
-use super::{Driver, Event, Message, Output, Socket, choose::Rung, send::send_now};
+use super::{
+    Driver, Event, Medium, Message, Output, Socket,
+    choose::Rung,
+    file::{self, Memory},
+    pipe,
+    send::send_now,
+};
 use crate::{
     buffer::{HEAD, Pool},
     error,
     operation::{Detail, Header, OpKind, Side, Work},
 };
 
+/// So many operations of files are handed over together, when a worker starts as many before it comes to wait. One that is alone does
+/// not wait for company.
+const GATHERED: u32 = 64;
 /// One transfer is at most this long; the rest of a longer one follows in the next.
 const LONGEST: usize = 1 << 30;
 
@@ -101,6 +110,10 @@ impl IoUring {
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
         let fd = types::Fd(header.target.fd);
         let entry = match header.kind {
+            OpKind::Recv if header.is_pipe() => {
+                let (to, room) = work.buffer.spare_parts();
+                read(fd, to, room)
+            }
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
                 receive(fd, &mut Detail::None, to, room, 0)
@@ -113,7 +126,7 @@ impl IoUring {
                 opcode::RecvMsgMulti::new(fd, message.for_many(), GROUP).build()
             }
             OpKind::RecvLent | OpKind::End | OpKind::RecvFromLent | OpKind::RecvFromEach => {
-                self.request_lent(fd, work)
+                self.request_lent(fd, work, header.is_pipe())
             }
             OpKind::RecvFrom => {
                 let (to, room) = work.buffer.spare_parts();
@@ -127,6 +140,8 @@ impl IoUring {
                 }
                 _ => return Err(error::wrong_kind()),
             },
+            // Written here when there is room (see `start`): the kernel would raise SIGPIPE.
+            OpKind::Send if header.is_pipe() => poll(fd, libc::POLLOUT),
             OpKind::Send => {
                 // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -157,19 +172,47 @@ impl IoUring {
                 }
                 _ => return Err(error::wrong_kind()),
             },
+            OpKind::ReadAt => match file::part(header.kind, work)? {
+                (Memory::One(to, room), offset) => {
+                    opcode::Read::new(fd, to, length(room)).offset(offset).build()
+                }
+                (Memory::Several(pieces, count), offset) => {
+                    opcode::Readv::new(fd, pieces, count as u32).offset(offset).build()
+                }
+            },
+            OpKind::WriteAt => match file::part(header.kind, work)? {
+                (Memory::One(from, len), offset) => {
+                    opcode::Write::new(fd, from, length(len)).offset(offset).build()
+                }
+                (Memory::Several(pieces, count), offset) => {
+                    opcode::Writev::new(fd, pieces, count as u32).offset(offset).build()
+                }
+            },
+            OpKind::Sync => opcode::Fsync::new(fd).build(),
+            OpKind::SyncData => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
             OpKind::Post => opcode::Nop::new().build(),
         };
         Ok(entry.user_data(op.as_ptr() as u64))
     }
 
-    fn request_lent(&self, fd: types::Fd, work: &mut Work) -> squeue::Entry {
+    fn request_lent(&self, fd: types::Fd, work: &mut Work, pipe: bool) -> squeue::Entry {
         if work.step == step::READING {
             let (to, room) = work.buffer.spare_parts();
+            if pipe {
+                return read(fd, to, room);
+            }
             return receive(fd, &mut work.detail, to, room, libc::MSG_DONTWAIT);
         }
         if work.step != step::POLLING && self.refill() {
             // Where the bytes go is the kernel's choice.
             let size = self.pool.buffer_size();
+            if pipe {
+                return opcode::Read::new(fd, ptr::null_mut(), length(size))
+                    .offset(NO_OFFSET)
+                    .buf_group(GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT);
+            }
             return receive(fd, &mut work.detail, ptr::null_mut(), size, 0)
                 .flags(squeue::Flags::BUFFER_SELECT);
         }
@@ -193,24 +236,21 @@ impl IoUring {
         self.buffers.as_ref().is_some_and(|buffers| buffers.refill(&self.pool))
     }
 
-    /// Puts `op` into the ring for its (next) step.
+    /// Puts `op` into the ring for its (next) step, and tells how many lie there now; or how it ended instead.
     ///
     /// # Safety
     ///
-    /// The caller owns `op`; it is the kernel's if `None` is returned.
-    unsafe fn push(&self, op: NonNull<Header>) -> Option<Event> {
+    /// The caller owns `op`; it is the kernel's unless an event is returned.
+    unsafe fn push(&self, op: NonNull<Header>) -> Result<u32, Event> {
         // SAFETY: owned by the caller.
         match unsafe { self.request(op) } {
             Ok(entry) => {
                 // SAFETY: still owned here; from the push on it is the kernel's.
                 unsafe { op.as_ref().let_go() };
                 // SAFETY: the entry points into the operation, which lives until its last completion, and to an open socket.
-                match unsafe { self.ring.push(&entry) } {
-                    Ok(()) => None,
-                    Err(e) => Some(Event::last(op, Err(e))),
-                }
+                unsafe { self.ring.push(&entry) }.map_err(|e| Event::last(op, Err(e)))
             }
-            Err(e) => Some(Event::last(op, Err(e))),
+            Err(e) => Err(Event::last(op, Err(e))),
         }
     }
 
@@ -260,6 +300,18 @@ impl IoUring {
                 match unsafe { judge_connect(header, result) } {
                     Judged::Over(result) => result,
                     Judged::Again => return self.again(op),
+                }
+            }
+            (OpKind::Send, Ok(_)) if header.is_pipe() => {
+                // SAFETY: ours again, and its pipe is open.
+                match unsafe { pipe::write_now(header) } {
+                    Err(e) if e.kind() == WouldBlock && header.cancelled() => {
+                        Err(error::cancelled())
+                    }
+                    Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {
+                        return self.again(op);
+                    }
+                    result => result.map(Output::Bytes),
                 }
             }
             // The socket has been made non-blocking behind our back. Undo that and try again.
@@ -397,10 +449,10 @@ impl IoUring {
     fn again(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: ours, see `judge`; and not freed below, because only this thread reaps its completion.
         unsafe {
-            let event = self.push(op);
+            let event = self.push(op).err();
             if event.is_none()
                 && op.as_ref().cancelled()
-                && op.as_ref().work().step != step::READING
+                && (op.as_ref().work().step != step::READING || op.as_ref().is_pipe())
             {
                 self.push_cancel(op);
             }
@@ -480,6 +532,13 @@ fn poll(fd: types::Fd, events: libc::c_short) -> squeue::Entry {
     opcode::PollAdd::new(fd, events as u32).build()
 }
 
+/// What a read of a pipe has for an offset: none.
+const NO_OFFSET: u64 = u64::MAX;
+
+fn read(fd: types::Fd, to: *mut u8, room: usize) -> squeue::Entry {
+    opcode::Read::new(fd, to, length(room)).offset(NO_OFFSET).build()
+}
+
 fn length(bytes: usize) -> u32 {
     bytes.min(LONGEST) as u32
 }
@@ -492,13 +551,14 @@ fn make_blocking(header: &Header) -> io::Result<()> {
 }
 
 impl Driver for IoUring {
-    fn attach(&self, socket: &Socket) -> io::Result<u64> {
+    fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32> {
         let Some(fd) = socket.os() else { return Err(error::wrong_driver()) };
-        SockRef::from(fd).set_nonblocking(false)?;
+        // What is written to a pipe is written here.
+        SockRef::from(fd).set_nonblocking(medium == Medium::PipeIn)?;
         Ok(0)
     }
 
-    fn detach(&self, _: &Socket, _: u64) {}
+    fn detach(&self, _: &Socket, _: u32) {}
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller's, until it is pushed, and a constant of it afterwards.
@@ -506,7 +566,14 @@ impl Driver for IoUring {
         if matches!(kind, OpKind::Send | OpKind::SendTo) {
             // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
             // SAFETY: owned by the caller, whose socket is open.
-            match unsafe { send_now(op.as_ref()) } {
+            let sent = unsafe {
+                if op.as_ref().is_pipe() {
+                    pipe::write_now(op.as_ref())
+                } else {
+                    send_now(op.as_ref())
+                }
+            };
+            match sent {
                 Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {}
                 result => return Some(Event::last(op, result.map(Output::Bytes))),
             }
@@ -516,11 +583,17 @@ impl Driver for IoUring {
             return Some(Event::last(op, result));
         }
         // SAFETY: the caller hands it over.
-        let event = unsafe { self.push(op) };
-        if event.is_none() && !kind.only_waits() {
-            self.ring.submit();
+        match unsafe { self.push(op) } {
+            Ok(lying) => {
+                // While something is under way, who waits here has a reason to come soon.
+                let gathers = || lying < GATHERED && self.ring.in_flight() > lying as usize;
+                if !(kind.only_waits() || kind.is_of_file() && gathers()) {
+                    self.ring.submit();
+                }
+                None
+            }
+            Err(event) => Some(event),
         }
-        event
     }
 
     fn hand_over(&self) {

@@ -99,37 +99,42 @@ impl Ring {
         self.ring.submitter()
     }
 
-    /// Puts a request into the ring, for the next [`submit`](Ring::submit) or [`wait`](Ring::wait). An error means that it is not there.
+    /// Puts a request into the ring, for the next [`submit`](Ring::submit) or [`wait`](Ring::wait), and tells how many lie there now. An
+    /// error means that it is not there.
     ///
     /// # Safety
     ///
     /// What the entry points to stays valid until its completion, and is given to nobody else meanwhile.
-    pub(super) unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: handed on.
-        while !unsafe { self.try_push(entry) } {
+    pub(super) unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<u32> {
+        loop {
+            // SAFETY: handed on.
+            if let Some(lying) = unsafe { self.try_push(entry) } {
+                return Ok(lying);
+            }
             self.try_submit()?;
         }
-        Ok(())
     }
 
-    /// False if the ring is full.
+    /// `None` if the ring is full.
     ///
     /// # Safety
     ///
     /// As for [`Ring::push`].
-    unsafe fn try_push(&self, entry: &squeue::Entry) -> bool {
+    unsafe fn try_push(&self, entry: &squeue::Entry) -> Option<u32> {
         let _pushing = self.pushing();
         let asked = self.asked.load(Relaxed);
         if entry.get_user_data() != IGNORED {
             // Before anybody can hand it over.
             self.asked.store(asked.wrapping_add(1), Relaxed);
         }
-        // SAFETY: the lock makes this the only submission queue in use; the caller vouches for the entry.
-        let pushed = unsafe { self.ring.submission_shared().push(entry) }.is_ok();
-        if !pushed {
-            self.asked.store(asked, Relaxed);
+        // SAFETY: the lock makes this the only submission queue in use.
+        let mut queue = unsafe { self.ring.submission_shared() };
+        // SAFETY: the caller's promise.
+        if unsafe { queue.push(entry) }.is_ok() {
+            return Some(queue.len() as u32);
         }
-        pushed
+        self.asked.store(asked, Relaxed);
+        None
     }
 
     /// How many requests are still to be answered.

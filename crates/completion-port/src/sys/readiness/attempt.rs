@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
@@ -12,8 +12,9 @@ use crate::{
     buffer::{Buffer, Pool},
     operation::{Detail, Header, OpKind},
     sys::{
-        Output, Socket,
+        Medium, Output, Socket,
         message::receive_now,
+        pipe,
         send::{moved, send_now},
     },
 };
@@ -25,11 +26,15 @@ pub(super) enum Attempt {
 }
 
 /// What a socket needs before it is used here.
-pub(super) fn prepare(fd: &OwnedFd) -> io::Result<()> {
+pub(super) fn prepare(fd: &OwnedFd, medium: Medium) -> io::Result<()> {
     let socket = SockRef::from(fd);
     socket.set_nonblocking(true)?;
     #[cfg(target_vendor = "apple")]
-    socket.set_nosigpipe(true)?;
+    if medium == Medium::Socket {
+        socket.set_nosigpipe(true)?;
+    }
+    #[cfg(not(target_vendor = "apple"))]
+    let _ = medium;
     Ok(())
 }
 
@@ -43,14 +48,18 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
         // SAFETY: the caller owns it.
         let attempt = unsafe {
             match header.kind {
-                OpKind::Recv => receive(header),
-                OpKind::RecvLent | OpKind::End => receive_lent(header, pool),
+                OpKind::Recv => receive(header, fd),
+                OpKind::RecvLent | OpKind::End => receive_lent(header, fd, pool),
                 OpKind::RecvFrom => receive_datagram(header),
                 OpKind::RecvFromLent | OpKind::RecvFromEach => receive_datagram_lent(header, pool),
                 OpKind::Send | OpKind::SendTo => send(header),
                 OpKind::Accept | OpKind::AcceptEach => accept(fd),
                 OpKind::Connect => connect(header, fd),
                 OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
+                // Never here: see `files`.
+                OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
+                    Attempt::Done(Err(crate::error::wrong_kind()), false)
+                }
             }
         };
         match attempt {
@@ -66,7 +75,16 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
 /// # Safety
 ///
 /// `to` is good for `room` bytes.
-unsafe fn receive_into(header: &Header, to: *mut u8, room: usize) -> io::Result<usize> {
+unsafe fn receive_into(
+    header: &Header,
+    fd: BorrowedFd<'_>,
+    to: *mut u8,
+    room: usize,
+) -> io::Result<usize> {
+    if header.is_pipe() {
+        // SAFETY: handed on.
+        return unsafe { pipe::read(fd, to, room) };
+    }
     // SAFETY: handed on.
     moved(unsafe { libc::recv(header.target.fd, to.cast(), room, libc::MSG_DONTWAIT) })
 }
@@ -74,13 +92,13 @@ unsafe fn receive_into(header: &Header, to: *mut u8, room: usize) -> io::Result<
 /// # Safety
 ///
 /// The caller owns the operation, and its socket is open. (So for all below.)
-unsafe fn receive(header: &Header) -> Attempt {
+unsafe fn receive(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
     // SAFETY: owned.
     let work = unsafe { header.work() };
     let (to, room) = work.buffer.spare_parts();
     // SAFETY: the buffer's own spare room; what was received is then counted as filled.
     let result = unsafe {
-        let result = receive_into(header, to, room);
+        let result = receive_into(header, fd, to, room);
         work.buffer.fill(*result.as_ref().unwrap_or(&0));
         result
     };
@@ -88,12 +106,14 @@ unsafe fn receive(header: &Header) -> Attempt {
     Attempt::Done(result.map(Output::Bytes), short)
 }
 
-unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
-    let Some(mut buffer) = pool.lend() else { return starved(header) };
+unsafe fn receive_lent(header: &Header, fd: BorrowedFd<'_>, pool: &Arc<Pool>) -> Attempt {
+    let Some(mut buffer) = pool.lend() else {
+        return if header.is_pipe() { starve_at_pipe(fd) } else { starved(header) };
+    };
     let (to, room) = buffer.spare_parts();
     // SAFETY: as in `receive`.
     let result = unsafe {
-        let result = receive_into(header, to, room);
+        let result = receive_into(header, fd, to, room);
         buffer.fill(*result.as_ref().unwrap_or(&0));
         result
     };
@@ -143,10 +163,21 @@ unsafe fn receive_datagram_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
     attempt
 }
 
+/// A pipe cannot be peeked into, and is asked instead whether a read would wait.
+fn starve_at_pipe(fd: BorrowedFd<'_>) -> Attempt {
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, which is written to.
+    match unsafe { libc::poll(&raw mut asked, 1, 0) } {
+        0 => Attempt::WouldBlock,
+        told => Attempt::Done(moved(told as isize).map(|_| Output::Starved), false),
+    }
+}
+
 unsafe fn send(header: &Header) -> Attempt {
     // Short or not, the settler asks for the rest, and that attempt finds out whether it would block.
     // SAFETY: handed on.
-    Attempt::Done(unsafe { send_now(header) }.map(Output::Bytes), false)
+    let sent = unsafe { if header.is_pipe() { pipe::write_now(header) } else { send_now(header) } };
+    Attempt::Done(sent.map(Output::Bytes), false)
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {

@@ -6,8 +6,11 @@
 //! An operation is attempted at once while its lane is thought ready. If that would block, it is parked in the lane, and whoever
 //! sleeps in [`wait`](Driver::wait) attempts it when the next edge comes. The lane's `edges` counter closes the gap between the
 //! failed attempt and the parking: an edge in between means try again.
+//!
+//! Files are always ready, as the system has it, and block all the same: [`files`] are read and written by threads of their own.
 
 mod attempt;
+mod files;
 #[cfg(all(target_os = "linux", not(completion_port_polling)))]
 #[path = "epoll.rs"]
 mod poller;
@@ -28,8 +31,8 @@ use std::{
 
 use slab::Slab;
 
-use self::{attempt::Attempt, poller::Poller};
-use super::{Driver, Event, Socket};
+use self::{attempt::Attempt, files::Files, poller::Poller};
+use super::{Driver, Event, Medium, Socket};
 use crate::{
     buffer::Pool,
     error,
@@ -37,7 +40,8 @@ use crate::{
 };
 
 pub(crate) struct Readiness {
-    poller: Poller,
+    poller: Arc<Poller>,
+    files: Files,
     /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
     sockets: Mutex<Slab<[Lane; 2]>>,
     /// The sleeper's list, kept for its memory.
@@ -50,6 +54,9 @@ pub(crate) struct Readiness {
 unsafe impl Send for Readiness {}
 // SAFETY: as above.
 unsafe impl Sync for Readiness {}
+
+/// The token of files: none of the sockets'.
+const FILE: u32 = u32::MAX;
 
 /// One direction of one socket.
 struct Lane {
@@ -69,8 +76,10 @@ impl Lane {
 
 impl Readiness {
     pub(crate) fn new(pool: Arc<Pool>) -> io::Result<Self> {
+        let poller = Arc::new(Poller::new()?);
         Ok(Self {
-            poller: Poller::new()?,
+            files: Files::new(poller.clone()),
+            poller,
             sockets: Mutex::new(Slab::new()),
             edges: Mutex::new(Vec::new()),
             in_flight: AtomicUsize::new(0),
@@ -131,18 +140,24 @@ impl Readiness {
 }
 
 impl Driver for Readiness {
-    fn attach(&self, socket: &Socket) -> io::Result<u64> {
+    fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32> {
         let Some(fd) = socket.os() else { return Err(error::wrong_driver()) };
-        attempt::prepare(fd)?;
+        if medium == Medium::File {
+            return Ok(FILE);
+        }
+        attempt::prepare(fd, medium)?;
         let mut sockets = self.sockets();
         let entry = sockets.vacant_entry();
-        let token = entry.key() as u64;
-        self.poller.add(fd, token)?;
+        let token = entry.key() as u32;
+        self.poller.add(fd, token.into())?;
         entry.insert([Lane::new(), Lane::new()]);
         Ok(token)
     }
 
-    fn detach(&self, socket: &Socket, token: u64) {
+    fn detach(&self, socket: &Socket, token: u32) {
+        if token == FILE {
+            return;
+        }
         if let Some(fd) = socket.os() {
             self.poller.delete(fd);
         }
@@ -150,6 +165,11 @@ impl Driver for Readiness {
     }
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: the caller's, and a constant of it.
+        if unsafe { op.as_ref() }.kind.is_of_file() {
+            // SAFETY: the caller hands it over.
+            return unsafe { self.files.start(op) };
+        }
         // SAFETY: the caller hands it over.
         unsafe { self.pursue(op) }
     }
@@ -157,6 +177,9 @@ impl Driver for Readiness {
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: not settled yet (the contract), so it exists; only constants are read before it is found to be ours.
         let (target, side) = unsafe { (op.as_ref().target, op.as_ref().kind.side()) };
+        if target.token == FILE {
+            return self.files.cancel(op);
+        }
         {
             let mut sockets = self.sockets();
             let lane = &mut sockets[target.token as usize][side as usize];
@@ -208,6 +231,7 @@ impl Driver for Readiness {
                 }
             }
         }
+        self.files.collect(events);
         Ok(())
     }
 
@@ -224,6 +248,6 @@ impl Driver for Readiness {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed) + self.files.in_flight()
     }
 }

@@ -24,7 +24,7 @@ use self::{
     faults::Fate,
     world::{State, World},
 };
-use super::{Driver, Event, Output, Socket as AnySocket};
+use super::{Driver, Event, Medium, Output, Socket as AnySocket};
 use crate::{
     buffer::Pool,
     error,
@@ -119,6 +119,10 @@ impl Simulated {
             OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
                 Some(Err(error::wrong_driver()))
             }
+            // There are no files here to be associated.
+            OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
+                Some(Err(error::wrong_kind()))
+            }
         }
     }
 
@@ -148,14 +152,14 @@ impl Simulated {
 }
 
 impl Driver for Simulated {
-    fn attach(&self, socket: &AnySocket) -> io::Result<u64> {
+    fn attach(&self, socket: &AnySocket, _: Medium) -> io::Result<u32> {
         match socket {
-            AnySocket::Simulated(socket) if socket.is_of(&self.world) => Ok(socket.id() as u64),
+            AnySocket::Simulated(socket) if socket.is_of(&self.world) => Ok(socket.id() as u32),
             _ => Err(error::wrong_driver()),
         }
     }
 
-    fn detach(&self, _: &AnySocket, _: u64) {}
+    fn detach(&self, _: &AnySocket, _: u32) {}
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
         let mut state = self.world.state();
