@@ -13,7 +13,7 @@ mod schedule;
 mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
-pub use handle::{Handle, NotAssociated, Source};
+pub use handle::{Handle, NotAssociated, Source, TimerId};
 pub use net::TcpSocket;
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};

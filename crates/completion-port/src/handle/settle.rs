@@ -13,10 +13,12 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
+use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into, timer};
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
+    operation::{
+        Completion, Context, Detail, Each, Header, OpId, OpKind, Operation, Parts, Place, Side,
+    },
     sys::{Event, Output, Socket},
 };
 
@@ -262,10 +264,11 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     }
     let result = as_told(inner, result, header, direction.closed);
     direction.active = None;
-    if kind == OpKind::End {
-        inner.port.clear_deadline(inner.index);
-        after.ended = true;
+    if header.timed() {
+        let id = OpId { side: kind.side(), sequence: header.sequence };
+        timer::forget(inner, id);
     }
+    after.ended |= kind == OpKind::End;
     // SAFETY: it is over and named nowhere any more: ours to take apart.
     let (packet, maker) = unsafe { take_apart::<K, T>(op, result, accepted) };
     after.garbage.extend(maker);

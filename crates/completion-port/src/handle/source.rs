@@ -66,7 +66,7 @@ pub enum Role {
 impl Role {
     pub(crate) fn can(self, kind: OpKind) -> bool {
         match kind {
-            OpKind::Post => true,
+            OpKind::Post | OpKind::Timer | OpKind::Every => true,
             OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
             OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => {
                 self == Role::Stream

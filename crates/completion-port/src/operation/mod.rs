@@ -107,6 +107,10 @@ pub enum OpKind {
     End,
     /// [`Handle::post`](crate::Handle::post).
     Post,
+    /// [`Handle::timer`](crate::Handle::timer).
+    Timer,
+    /// [`Handle::every`](crate::Handle::every).
+    Every,
 }
 
 impl OpKind {
@@ -140,6 +144,8 @@ impl OpKind {
             OpKind::Connect => "connect",
             OpKind::End => "end",
             OpKind::Post => "post",
+            OpKind::Timer => "timer",
+            OpKind::Every => "every",
         }
     }
 }
@@ -162,6 +168,8 @@ const EXPIRED: u8 = 1 << 3;
 const REVIVED: u8 = 1 << 4;
 /// It has had its turn for now and goes on when the others have had theirs; not with the driver.
 const DEFERRED: u8 = 1 << 5;
+/// It has, or had, a deadline.
+const TIMED: u8 = 1 << 6;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -233,6 +241,15 @@ impl Header {
 
     pub(crate) fn expired(&self) -> bool {
         self.has(EXPIRED)
+    }
+
+    /// It gets a deadline. True if it had one.
+    pub(crate) fn set_timed(&self) -> bool {
+        !self.raise(TIMED)
+    }
+
+    pub(crate) fn timed(&self) -> bool {
+        self.has(TIMED)
     }
 
     pub(crate) fn starve(&self) {

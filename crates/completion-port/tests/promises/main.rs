@@ -16,7 +16,7 @@
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`], [`many`].
+//! [`broadcast`], [`batches`], [`many`]. Timers: [`timers`], and deadlines of operations: [`deadlines`].
 
 #![cfg(target_os = "linux")]
 
@@ -32,6 +32,7 @@ mod cancel;
 mod close;
 mod connect;
 mod corners;
+mod deadlines;
 mod descriptors;
 mod drivers;
 mod end;
@@ -53,4 +54,5 @@ mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;
+mod timers;
 mod whole_sends;

@@ -120,7 +120,7 @@ impl IoUring {
                 }
                 _ => return Err(error::wrong_kind()),
             },
-            OpKind::Post => opcode::Nop::new().build(),
+            OpKind::Post | OpKind::Timer | OpKind::Every => opcode::Nop::new().build(),
         };
         Ok(entry.user_data(op.as_ptr() as u64))
     }

@@ -47,7 +47,9 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
                 OpKind::Send => send(header),
                 OpKind::Accept | OpKind::AcceptEach => accept(fd),
                 OpKind::Connect => connect(header, fd),
-                OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
+                OpKind::Post | OpKind::Timer | OpKind::Every => {
+                    Attempt::Done(Ok(Output::Bytes(0)), false)
+                }
             }
         };
         match attempt {
