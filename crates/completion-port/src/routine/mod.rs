@@ -51,6 +51,7 @@
 //!
 //! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines.
 //! - `wait`: the alertable waits; waits on events will be here too. `get`: the one at a port.
+//! - `timer`: waitable timers with routines.
 //! - `apc`: threads by name, and APCs for them. `place`: what all of these share.
 
 mod apc;
@@ -58,6 +59,7 @@ mod get;
 mod place;
 mod socket;
 mod start;
+mod timer;
 mod wait;
 
 pub use self::{
@@ -65,5 +67,6 @@ pub use self::{
     place::{driver, use_driver},
     socket::OverlappedSocket,
     start::Done,
+    timer::{TimerId, cancel_timer, every, timer},
     wait::{Woken, sleep_ex},
 };

@@ -1,7 +1,7 @@
 //! What a thread needs for its routines: a port of its own, and the closures that cannot leave the thread.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{OnceCell, RefCell, RefMut},
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,6 +16,7 @@ use super::{
     apc::Apc,
     socket::Inner,
     start::{Done, Routine},
+    timer::{self, Timers},
 };
 use crate::{
     error,
@@ -42,6 +43,8 @@ pub(super) enum Task {
     Routine { slot: usize, socket: Arc<Inner> },
     /// Call this: another thread wants it.
     User(Apc),
+    /// Call this timer's routine.
+    Timer(u64),
     /// Look up: there is something beside the queue.
     Nudge,
 }
@@ -79,6 +82,7 @@ pub(super) struct Place {
     seed: Seed,
     /// Routines of operations in flight. A slot is empty between the reservation and the start.
     routines: RefCell<Slab<Option<Routine>>>,
+    timers: RefCell<Timers>,
     /// Taken from the port, and to be run in this order.
     pending: RefCell<VecDeque<Packet>>,
     /// The sockets whose routines are running: more than one where waits are nested. Weak, so that a routine can close its own, and
@@ -114,6 +118,7 @@ impl Place {
         let place = Rc::new(Self {
             seed,
             routines: RefCell::default(),
+            timers: RefCell::default(),
             pending: RefCell::default(),
             running: RefCell::default(),
         });
@@ -132,6 +137,10 @@ impl Place {
 
     pub(super) fn port(&self) -> &CompletionPort<Key, Task> {
         &self.seed.port
+    }
+
+    pub(super) fn timers(&self) -> RefMut<'_, Timers> {
+        self.timers.borrow_mut()
     }
 
     /// A slot for a routine whose operation is about to start.
@@ -211,11 +220,18 @@ impl Place {
 
     /// True if somebody has nudged the thread.
     fn queue(&self, packets: Vec<Packet>) -> bool {
-        let before = packets.len();
-        let mut pending = self.pending.borrow_mut();
-        let had = pending.len();
-        pending.extend(packets.into_iter().filter(|packet| !matches!(packet.context, Task::Nudge)));
-        pending.len() - had < before
+        let mut nudged = false;
+        // The last packet of a cancelled timer, or one that was on its way then, is nobody's.
+        let is_to_run = |packet: &Packet| match packet.context {
+            Task::Nudge => {
+                nudged = true;
+                false
+            }
+            Task::Timer(timer) => self.timers.borrow().has(timer),
+            _ => true,
+        };
+        self.pending.borrow_mut().extend(packets.into_iter().filter(is_to_run));
+        nudged
     }
 
     /// Runs all that is queued, first in, first out (S170). True if anything ran.
@@ -252,6 +268,8 @@ impl Place {
                 let socket = Arc::as_ptr(socket);
                 !self.running.borrow().iter().any(|running| running.as_ptr() == socket)
             }
+            // Nor do those of one timer.
+            Task::Timer(timer) => self.timers.borrow().may_run(*timer),
             Task::User(_) | Task::Nudge => true,
         }
     }
@@ -273,6 +291,7 @@ impl Place {
                 routine(Done::new(socket.into(), result, buffer, buffers));
             }
             Task::User(apc) => apc(),
+            Task::Timer(timer) => timer::call(self, timer, result.unwrap_or(1)),
             Task::Nudge => {}
         }
     }
@@ -322,6 +341,10 @@ impl Drop for Place {
         for packet in left {
             let mut packet = Some(packet);
             quietly(&mut || drop(packet.take()));
+        }
+        for routine in self.timers.get_mut().take() {
+            let mut routine = Some(routine);
+            quietly(&mut || drop(routine.take()));
         }
         for routine in self.routines.get_mut().drain() {
             let mut routine = Some(routine);

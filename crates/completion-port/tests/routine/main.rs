@@ -14,6 +14,7 @@
 //! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
+//! | timers and deadlines | [`timer`] |
 //! | one socket of several threads | [`shared`] |
 //! | an idle thread | [`idle`] |
 //! | all of it at once | [`storm`] |
@@ -39,3 +40,4 @@ mod shared;
 mod socket;
 mod storm;
 mod thread_end;
+mod timer;
