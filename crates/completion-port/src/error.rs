@@ -173,6 +173,13 @@ pub(crate) fn not_beside() -> io::Error {
     )
 }
 
+pub(crate) fn no_period() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a period of no length: a timer that comes again needs a while between",
+    )
+}
+
 pub(crate) fn has_port() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

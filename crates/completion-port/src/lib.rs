@@ -15,7 +15,7 @@ mod schedule;
 mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
-pub use handle::{Handle, NotAssociated, Source};
+pub use handle::{Handle, NotAssociated, Source, TimerId};
 pub use net::{Started, TcpSocket};
 pub use operation::{Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};

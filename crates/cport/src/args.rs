@@ -79,6 +79,9 @@ pub struct Serve {
     /// Seconds that open connections get to finish after SIGTERM or SIGINT
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub grace: Duration,
+    /// Seconds after which a connection is closed that says nothing, or does not take its echo
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    pub idle_timeout: Option<Duration>,
     /// Print no first and no last line
     #[arg(long, short)]
     pub quiet: bool,
@@ -249,6 +252,13 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give seconds from 0 to 86400".to_string())
 }
 
+/// The same, and more than none.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).ok().filter(|time| !time.is_zero()).ok_or_else(|| {
+        "give seconds above 0 and up to 86400, or leave it out for no limit".to_string()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,7 +281,10 @@ mod tests {
         assert_eq!((serve.limit, serve.grace, serve.quiet), (0, Duration::from_secs(10), false));
         assert_eq!(serve.model, Model::Port);
         assert!(
-            serve.workers.is_none() && serve.driver.0.is_none() && serve.max_connections.is_none()
+            serve.idle_timeout.is_none()
+                && serve.workers.is_none()
+                && serve.driver.0.is_none()
+                && serve.max_connections.is_none()
         );
     }
 
@@ -300,6 +313,9 @@ mod tests {
             "serve --model routine --limit 2",
             "serve --grace never",
             "serve --grace -1",
+            "serve --idle-timeout 0",
+            "serve --idle-timeout soon",
+            "serve --idle-timeout 1e9",
             "serve --max-connections 0",
             "serve --surprise",
             "client a b",

@@ -116,12 +116,19 @@ impl Direction {
         }
     }
 
-    /// Why nothing can be started, if so.
-    pub(super) fn refusal(&self, queue_limit: usize) -> Option<io::Error> {
+    /// That it is closed, as an error.
+    pub(super) fn closed_by(&self) -> Option<io::Error> {
         match self.closed {
-            Closed::Port => return Some(error::port_closed()),
-            Closed::Handle => return Some(error::handle_closed()),
-            Closed::No => {}
+            Closed::Port => Some(error::port_closed()),
+            Closed::Handle => Some(error::handle_closed()),
+            Closed::No => None,
+        }
+    }
+
+    /// Why no I/O can be started, if so.
+    pub(super) fn refusal(&self, queue_limit: usize) -> Option<io::Error> {
+        if let Some(closed) = self.closed_by() {
+            return Some(closed);
         }
         if self.finishing {
             return Some(error::ending());

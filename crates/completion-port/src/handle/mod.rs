@@ -2,6 +2,7 @@
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
 //! - [`settle`]: what the end of an operation means, and what happens next in its direction. [`stop`]: how it is ended early.
+//! - [`timer`]: timers, and deadlines of operations.
 //! - [`source`]: what can be associated. [`association`]: and only once.
 //!
 //! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
@@ -11,6 +12,7 @@ mod direction;
 mod settle;
 mod source;
 mod stop;
+mod timer;
 
 use std::{
     any::Any,
@@ -32,10 +34,12 @@ pub(crate) use self::direction::{Closed, Direction};
 pub(crate) use self::source::Role;
 pub(crate) use self::source::sealed;
 pub use self::source::{NotAssociated, Source};
+pub use self::timer::TimerId;
+pub(crate) use self::timer::{Deadline, Ticking, Untaken, packet as timer_packet};
 use crate::{
     error,
     net::Started,
-    operation::{Completion, Context, Header, OpId, OpKind, Parts, Place, Refused, Side},
+    operation::{Completion, Context, Each, Header, OpId, OpKind, Parts, Place, Refused, Side},
     port::Shared,
     sys::{Socket, file},
 };
@@ -206,7 +210,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 
     /// A key without a socket.
     pub(crate) fn bare(port: &Arc<Shared<K, T>>, key: K) -> Self {
-        Self::make(port, key, Role::Key, None, None, 0)
+        let handle = Self::make(port, key, Role::Key, None, None, 0);
+        if port.scheduler.is_closed() {
+            // As above: a timer would be left over.
+            close_with_port(&handle.0);
+        }
+        handle
     }
 
     fn make(
@@ -347,13 +356,15 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         stop::cancel(&self.0, direction, |header| header.sequence == op.sequence) > 0
     }
 
-    /// Asks for the end of all pending operations of the handle, whichever thread started them (S86), and tells how many it found.
+    /// Asks for the end of all pending operations of the handle, its timers included, whichever thread started them (S86), and tells
+    /// how many it found.
     #[doc(alias = "CancelIoEx")]
     pub fn cancel_all(&self) -> usize {
-        [Side::In, Side::Out]
+        let cancelled: usize = [Side::In, Side::Out]
             .into_iter()
             .map(|side| stop::cancel(&self.0, self.0.side(side), |_| true))
-            .sum()
+            .sum();
+        cancelled + timer::end_all(&self.0, &mut settle::deliver(&self.0))
     }
 
     /// Closes it now: `closesocket`. What is pending completes with an error (S93: `ECONNABORTED` from a stream, S95; `ECANCELED`
@@ -422,20 +433,6 @@ impl<K, T> PartialEq for Handle<K, T> {
 
 impl<K, T> Eq for Handle<K, T> {}
 
-/// A timer's target: the graceful end with this sequence, if its handle still exists.
-pub(crate) struct EndOf<K: 'static, T: 'static> {
-    pub handle: Weak<Inner<K, T>>,
-    pub sequence: u64,
-}
-
-impl<K: Send + Sync + 'static, T: Send + 'static> EndOf<K, T> {
-    pub(crate) fn expire(self) {
-        if let Some(inner) = self.handle.upgrade() {
-            stop::expire(&inner, self.sequence);
-        }
-    }
-}
-
 /// An operation that its direction keeps as the active one, and that the port has put aside: to be started again when there is a
 /// buffer for it (starved), or when others have had their turn (deferred).
 pub(crate) struct Aside<K: 'static, T: 'static> {
@@ -485,11 +482,19 @@ pub(crate) use self::{
 
 /// Makes the next context of a continuing operation, if it is not there. The user's code: no lock is held.
 pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn Any + Send>> {
-    if let Context::Each(each) = context
-        && each.next.is_none()
-    {
-        let maker = std::panic::AssertUnwindSafe(&mut each.maker);
-        each.next = Some(std::panic::catch_unwind(maker)?);
+    if let Context::Each(each) = context {
+        each.prepare()?;
     }
     Ok(())
+}
+
+impl<T> Each<T> {
+    /// The same.
+    fn prepare(&mut self) -> Result<(), Box<dyn Any + Send>> {
+        if self.next.is_none() {
+            let maker = std::panic::AssertUnwindSafe(&mut self.maker);
+            self.next = Some(std::panic::catch_unwind(maker)?);
+        }
+        Ok(())
+    }
 }

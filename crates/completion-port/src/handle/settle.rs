@@ -15,10 +15,12 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into};
+use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into, timer};
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Each, Header, OpKind, Operation, Parts, Place, Side},
+    operation::{
+        Completion, Context, Detail, Each, Header, OpId, OpKind, Operation, Parts, Place, Side,
+    },
     sys::{Event, Message, Output, Socket, file},
 };
 
@@ -131,8 +133,8 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     pump(&inner, direction, Some(event), sink).act_into(&inner, sink)
 }
 
-/// The short way for what most operations of a file come to: all of it is done, nothing waits behind it, and neither a cancel nor a close
-/// makes a difference any more. Every other event is given back.
+/// The short way for what most operations of a file come to: all of it is done, nothing waits behind it, it has no deadline, and neither a
+/// cancel nor a close makes a difference any more. Every other event is given back.
 ///
 /// # Safety
 ///
@@ -150,7 +152,8 @@ unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
         _ => return Some(event),
     };
     // SAFETY: the caller's, and the driver has moved so many.
-    if !matches!(op.context, Context::One(_)) || !unsafe { file::completes(&op.header, moved) } {
+    let is_done = unsafe { file::completes(&op.header, moved) };
+    if !is_done || !matches!(op.context, Context::One(_)) || op.header.timed() {
         return Some(event);
     }
     op.handle.0.side(kind.side()).release(event.op);
@@ -318,10 +321,11 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
     }
     let result = as_told(inner, result, header, direction.closed);
     direction.release(op);
-    if kind == OpKind::End {
-        inner.port.clear_deadline(inner.index);
-        after.ended = true;
+    if header.timed() {
+        let id = OpId { side: kind.side(), sequence: header.sequence };
+        timer::forget(inner, id);
     }
+    after.ended |= kind == OpKind::End;
     // SAFETY: it is over and named nowhere any more: ours to take apart.
     let (packet, maker) = unsafe { take_apart::<K, T>(op, result, accepted) };
     after.garbage.extend(maker);

@@ -91,7 +91,7 @@ pub enum Role {
 impl Role {
     pub(crate) fn can(self, kind: OpKind) -> bool {
         match kind {
-            OpKind::Post => true,
+            OpKind::Post | OpKind::Timer | OpKind::Every => true,
             OpKind::Accept | OpKind::AcceptEach => {
                 matches!(self, Role::Listener | Role::UnixListener)
             }

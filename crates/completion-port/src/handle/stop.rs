@@ -10,11 +10,11 @@ use std::{
 use super::{
     Closed, Direction, Inner, Role,
     settle::{After, Sink, conclude, deliver, pump},
+    timer,
 };
 use crate::{
     error,
-    operation::{Header, Side},
-    schedule::timers::TimerKey,
+    operation::{Header, OpId, Side},
     sys::Event,
 };
 
@@ -117,18 +117,19 @@ fn cancel_abreast<K: Send + Sync + 'static, T: Send + 'static>(
     (found, after)
 }
 
-/// A graceful end whose deadline has passed.
+/// An operation's deadline has passed.
 pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
-    sequence: u64,
+    op: OpId,
 ) {
-    let direction = inner.side(Side::In);
+    let direction = inner.side(op.side);
     direction.each(|header| {
-        if header.sequence == sequence {
+        // One that was cancelled before ends as cancelled.
+        if header.sequence == op.sequence && !header.cancelled() {
             header.mark_expired();
         }
     });
-    cancel(inner, direction, |header| header.sequence == sequence);
+    cancel(inner, direction, |header| header.sequence == op.sequence);
 }
 
 /// Closes a handle, on its own or with its port.
@@ -177,6 +178,7 @@ fn refuse_and_cancel<K: Send + Sync + 'static, T: Send + 'static>(
         }
         afters.push(cancel_into(inner, direction, |_| true, sink).1);
     }
+    timer::end_all(inner, sink);
     (first, afters)
 }
 
@@ -202,24 +204,12 @@ pub(super) fn finish_sending<K: Send + Sync + 'static, T: Send + 'static>(
     Ok(())
 }
 
-/// For a graceful end that was just started: it is the last in its direction, those before it are cancelled, and its deadline is
-/// noted. False if it is over already.
+/// For a graceful end that was just started: it is the last in its direction, and those before it are cancelled.
 pub(crate) fn stop_reading<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     sequence: u64,
-    deadline: Option<TimerKey>,
-) -> bool {
-    let direction = inner.side(Side::In);
-    let mut pending = false;
-    direction.each(|header| pending |= header.sequence == sequence);
-    if !pending {
-        return false;
-    }
-    if let Some(deadline) = deadline {
-        inner.port.set_deadline(inner.index, deadline);
-    }
-    cancel(inner, direction, |header| header.sequence < sequence);
-    true
+) {
+    cancel(inner, inner.side(Side::In), |header| header.sequence < sequence);
 }
 
 /// For a graceful end: everything queued leaves, then writing is shut down; then, or at once if nothing is queued, the end is told.

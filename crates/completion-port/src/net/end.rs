@@ -3,13 +3,12 @@
 //! To close with unread input would send a reset, which destroys what the peer has not read yet: the echo that was just sent. So the
 //! reading side is emptied while the writing side is flushed, and the socket is closed when both ends are through.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::recv::one;
 use crate::{
-    handle::{EndOf, Handle, flush, stop_reading},
+    handle::{Handle, flush, stop_reading},
     operation::{Context, OpId, OpKind, Operation, Refused},
-    port::Due,
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -51,20 +50,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             self.launch(Operation::new(OpKind::End, self.clone(), Context::One(context))).map_err(
                 |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
             )?;
-        let port = &self.0.port;
-        // A deadline beyond the clock's range is none.
-        if let Some(at) = port.drivers.now().checked_add(deadline) {
-            let (key, first) = port.timers.arm(
-                at,
-                Due::End(EndOf { handle: Arc::downgrade(&self.0), sequence: id.sequence }),
-            );
-            if !stop_reading(&self.0, id.sequence, Some(key)) {
-                port.timers.disarm(key);
-            } else if first {
-                port.scheduler.rouse();
-            }
-        } else {
-            stop_reading(&self.0, id.sequence, None);
+        // It may be over already.
+        if self.expire(id, deadline) {
+            stop_reading(&self.0, id.sequence);
         }
         flush(&self.0);
         Ok(id)

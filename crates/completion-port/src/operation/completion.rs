@@ -9,7 +9,7 @@ use std::{
 use super::OpKind;
 use crate::{
     buffer::Buffer,
-    handle::{Handle, Role},
+    handle::{Handle, Role, Untaken},
     sys,
 };
 
@@ -55,6 +55,8 @@ enum Extra {
     Accepted(sys::Socket),
     Buffers(Vec<Buffer>),
     Message(Box<sys::Message>),
+    /// To be dropped with the packet.
+    Untaken(#[expect(dead_code, reason = "it is there for its end")] Untaken),
 }
 
 /// What a completion is made of, for those who make one.
@@ -92,6 +94,12 @@ impl<K, T> Completion<K, T> {
             (None, None) => Extra::Buffers(buffers),
         };
         Self { handle, result, buffer, context, rest: Rest { kind, last, sequence, extra } }
+    }
+
+    /// The packet of a periodic timer, which has no other while this one exists.
+    pub(crate) fn with_untaken(mut self, untaken: Untaken) -> Self {
+        self.rest.extra = Extra::Untaken(untaken);
+        self
     }
 
     /// The socket that an accept has brought, once; that of a Unix listener is [`accepted_unix`](Completion::accepted_unix). A socket
@@ -161,14 +169,14 @@ impl<K, T> Completion<K, T> {
     }
 
     /// Whether the operation is over with this packet: always so, but for a continuing operation
-    /// ([`Handle::accept_each`](crate::Handle::accept_each)), which marks its final packet.
+    /// ([`Handle::accept_each`](crate::Handle::accept_each), [`Handle::every`](crate::Handle::every)), which marks its final packet.
     pub fn last(&self) -> bool {
         self.rest.last
     }
 
     /// The operation's place among all that were started on this handle in the same direction, from 0. Packets of one direction
     /// can be taken by several threads at once; this tells their order. All packets of one continuing operation have its number; a
-    /// posted packet has 0.
+    /// posted packet has 0, and so has a timer's.
     pub fn sequence(&self) -> u64 {
         self.rest.sequence
     }

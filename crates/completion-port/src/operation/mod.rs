@@ -117,6 +117,10 @@ pub enum OpKind {
     End,
     /// [`Handle::post`](crate::Handle::post).
     Post,
+    /// [`Handle::timer`](crate::Handle::timer).
+    Timer,
+    /// [`Handle::every`](crate::Handle::every).
+    Every,
     /// [`Handle::read_at`](crate::Handle::read_at) and `read_vectored_at`.
     ReadAt,
     /// [`Handle::write_at`](crate::Handle::write_at) and `write_vectored_at`.
@@ -187,6 +191,8 @@ impl OpKind {
             OpKind::WriteAt => "write_at",
             OpKind::Sync => "sync",
             OpKind::SyncData => "sync_data",
+            OpKind::Timer => "timer",
+            OpKind::Every => "every",
         }
     }
 }
@@ -198,21 +204,23 @@ impl fmt::Display for OpKind {
 }
 
 /// Somebody has asked for the operation's end; what it then reports is not put right by trying again.
-const CANCELLED: u8 = 1;
+const CANCELLED: u16 = 1;
 /// It waits for a buffer of the pool, not with the driver.
-const STARVED: u8 = 1 << 1;
+const STARVED: u16 = 1 << 1;
 /// A graceful end that has read everything and waits for the other direction, not with the driver.
-const RESTING: u8 = 1 << 2;
+const RESTING: u16 = 1 << 2;
 /// Its deadline has passed.
-const EXPIRED: u8 = 1 << 3;
+const EXPIRED: u16 = 1 << 3;
 /// It has waited for a buffer, and one was free when it was started again.
-const REVIVED: u8 = 1 << 4;
+const REVIVED: u16 = 1 << 4;
 /// It has had its turn for now and goes on when the others have had theirs; not with the driver.
-const DEFERRED: u8 = 1 << 5;
+const DEFERRED: u16 = 1 << 5;
 /// Its starter can do with its completion at once: a driver that does not try by itself does so for this one.
-const AT_ONCE: u8 = 1 << 6;
+const AT_ONCE: u16 = 1 << 6;
 /// Its stream is a pipe, for which the system has other calls than for a socket. Set before it starts.
-const PIPE: u8 = 1 << 7;
+const PIPE: u16 = 1 << 7;
+/// It has, or had, a deadline.
+const TIMED: u16 = 1 << 8;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -220,9 +228,9 @@ const PIPE: u8 = 1 << 7;
 #[repr(C)]
 pub(crate) struct Header {
     pub kind: OpKind,
-    flags: AtomicU8,
     /// Which of its port's drivers it was given to last. There are few ([`Set::MOST`](crate::schedule::Set)).
-    pub driver: AtomicU16,
+    pub driver: AtomicU8,
+    flags: AtomicU16,
     /// Milliseconds from the port's birth to the start, for its age in a snapshot.
     pub started: u32,
     pub sequence: u64,
@@ -286,11 +294,11 @@ impl Detail {
 }
 
 impl Header {
-    fn raise(&self, flag: u8) -> bool {
+    fn raise(&self, flag: u16) -> bool {
         self.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0
     }
 
-    fn has(&self, flag: u8) -> bool {
+    fn has(&self, flag: u16) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
@@ -318,6 +326,15 @@ impl Header {
 
     pub(crate) fn is_pipe(&self) -> bool {
         self.has(PIPE)
+    }
+
+    /// It gets a deadline. True if it had one.
+    pub(crate) fn set_timed(&self) -> bool {
+        !self.raise(TIMED)
+    }
+
+    pub(crate) fn timed(&self) -> bool {
+        self.has(TIMED)
     }
 
     pub(crate) fn starve(&self) {
@@ -430,8 +447,8 @@ impl<K, T> Operation<K, T> {
     pub(crate) fn new(kind: OpKind, handle: Handle<K, T>, context: Context<T>) -> Self {
         let header = Header {
             kind,
-            flags: AtomicU8::new(0),
-            driver: AtomicU16::new(0),
+            flags: AtomicU16::new(0),
+            driver: AtomicU8::new(0),
             started: 0,
             sequence: 0,
             target: sys::Target::none(),

@@ -1,30 +1,64 @@
 //! What the timers of a port are for.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{any::Any, sync::atomic::Ordering, time::Duration};
 
 use super::Shared;
-use crate::handle::EndOf;
+use crate::{
+    handle::{Deadline, Handle, Ticking, timer_packet},
+    operation::{Completion, OpKind},
+    schedule::timers::{Fired, Of},
+};
 
 /// A pool that holds more than it needs is asked so often to give some back, until it holds no more.
 const RELAX_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) enum Due<K: 'static, T: 'static> {
-    /// A graceful end has taken too long.
-    End(EndOf<K, T>),
+    /// An operation has taken too long.
+    Expire(Deadline<K, T>),
+    /// A packet is to come, with this context.
+    Once(Handle<K, T>, T),
+    /// One of many.
+    Each(Handle<K, T>, Box<Ticking<T>>),
     /// The pool is to give back what it does not need.
     Relax,
 }
 
+// With a context of eight bytes, as in `cport serve`, a timer takes 60: these, 24 of its slot, and 12 in the heap.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Due<(), u64>>>() <= 24);
+
+impl<K: Send + Sync + 'static, T: Send + 'static> Due<K, T> {
+    pub(super) fn comes_again(&self) -> bool {
+        matches!(self, Due::Each(..))
+    }
+}
+
 impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
-    /// Does what is due now, if anything is; the user's code may run in it, and panic.
-    pub(super) fn fire(&self, due: Due<K, T>) {
-        match due {
-            Due::End(end) => end.expire(),
+    /// Does what is due now; the user's code may run in it. A panic of a maker of contexts is returned.
+    pub(super) fn fire(
+        &self,
+        Fired { key, at, what }: Fired<Due<K, T>>,
+        sink: &mut dyn FnMut(Completion<K, T>),
+    ) -> Option<Box<dyn Any + Send>> {
+        match what {
+            Due::Expire(deadline) => deadline.pass(),
+            Due::Once(handle, context) => {
+                sink(timer_packet(handle, OpKind::Timer, Ok(1), context, true));
+            }
+            Due::Each(handle, mut ticking) => {
+                let (next, panic) = ticking.tick(&handle, at, self.drivers.now(), sink);
+                if let Err(cancelled) = self.timers.fired(key, next, Due::Each(handle, ticking)) {
+                    // No lock is held, and who drives drops makers as it drops contexts.
+                    drop(cancelled.end(sink));
+                }
+                return panic;
+            }
             Due::Relax => {
                 self.relaxing.store(false, Ordering::Relaxed);
                 self.pool.relax();
             }
         }
+        None
     }
 
     /// If the pool holds more than it needs, it is to relax in a while.
@@ -32,9 +66,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
         if !self.pool.is_swollen() || self.relaxing.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Some(at) = self.drivers.now().checked_add(RELAX_AFTER)
-            && self.timers.arm(at, Due::Relax).1
-        {
+        let at = self.deadline(Some(RELAX_AFTER));
+        if self.timers.arm(Of::Nobody, at, Due::Relax).1 {
             self.scheduler.rouse();
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Shared, shared::Hand};
+use super::{Due, Shared, shared::Hand};
 use crate::{
     handle::settle,
     operation::Completion,
@@ -220,7 +220,8 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         }
         // Timers are with the first driver.
         let first = seat.seating.drivers.contains(0);
-        let to_timer = if first { until(shared.timers.first(), now) } else { None };
+        let (timer, exactly) = if first { shared.timers.sleep() } else { (None, false) };
+        let to_timer = until(timer, now);
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
         let asleep = if sleep == Some(Duration::ZERO) {
@@ -232,11 +233,14 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
             Some(look) => [sleep, until(look, now)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
         };
-        if asleep.flatten().is_some() && punctual.is_none() {
+        if (exactly || asleep.flatten().is_some()) && punctual.is_none() {
             punctual = Some(Punctual::new());
         }
         let waited =
             wait.sleep(&shared.drivers, seat.seating.drivers, sleep, &mut seat.hand.events);
+        if first {
+            shared.timers.wake();
+        }
         if asleep.is_some() {
             shared.scheduler.wake_up(seat.seating);
         }
@@ -244,6 +248,9 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         beside = waited.map_err(GetError::Failed)?;
     }
 }
+
+/// So many timers fire before what they bring is taken: a million may be due at once.
+const DUE_AT_ONCE: usize = 256;
 
 /// What a panic of the user's code carried.
 type Payload = Box<dyn Any + Send>;
@@ -276,14 +283,11 @@ pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
             starved.take().and_then(|(starved, holder)| starved.revive(holder, &mut sink))
         });
     }
-    while let Some(due) = shared.timers.due(shared.drivers.now()) {
-        let mut due = Some(due);
-        guarded(&mut || {
-            if let Some(due) = due.take() {
-                shared.fire(due);
-            }
-            None
-        });
+    let now = shared.drivers.now();
+    for _ in 0..DUE_AT_ONCE {
+        let Some(fired) = shared.timers.due(now, Due::comes_again) else { break };
+        let mut fired = Some(fired);
+        guarded(&mut || fired.take().and_then(|fired| shared.fire(fired, &mut sink)));
     }
     shared.let_pool_relax();
     panic

@@ -15,10 +15,7 @@ use crate::{
     buffer::Pool,
     handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Detail, Header},
-    schedule::{
-        Release, Scheduler, Waking, Workplace,
-        timers::{TimerKey, Timers},
-    },
+    schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
     sys::{Drivers, Event, choose::DriverChoice},
 };
 
@@ -39,8 +36,6 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     born: u32,
     /// Every handle that exists, for a close and a snapshot.
     handles: Mutex<Roll<Weak<Inner<K, T>>>>,
-    /// When the graceful ends are to be over, by the index of their handles: few have one, so none has room for it.
-    deadlines: Mutex<BTreeMap<u32, TimerKey>>,
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
@@ -86,17 +81,16 @@ impl<K, T> Shared<K, T> {
         Self {
             scheduler: Scheduler::new(drivers.clone(), drivers.len(), limit, waking, release),
             born: drivers.millis(),
+            timers: Timers::new(drivers.now()),
             drivers,
             choice,
             pool,
-            timers: Timers::new(),
             relaxing: AtomicBool::new(false),
             limit,
             queue_limit,
             drain,
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Roll::new()),
-            deadlines: Mutex::new(BTreeMap::new()),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
             hands: Mutex::new(Vec::new()),
@@ -113,19 +107,6 @@ impl<K, T> Shared<K, T> {
         // Dropped without the lock.
         let gone = lock(&self.handles).remove(index);
         drop(gone);
-    }
-
-    /// Notes the deadline of the graceful end that is pending on a handle: it has one at most.
-    pub(crate) fn set_deadline(&self, handle: u32, deadline: TimerKey) {
-        lock(&self.deadlines).insert(handle, deadline);
-    }
-
-    /// That end is over.
-    pub(crate) fn clear_deadline(&self, handle: u32) {
-        let deadline = lock(&self.deadlines).remove(&handle);
-        if let Some(deadline) = deadline {
-            self.timers.disarm(deadline);
-        }
     }
 
     /// Empty.
@@ -227,7 +208,7 @@ impl<K, T> Shared<K, T> {
     pub(crate) unsafe fn start(&self, op: NonNull<Header>, driver: Option<usize>) -> Option<Event> {
         let driver = driver.unwrap_or_else(|| self.scheduler.home());
         // SAFETY: the caller's: alive until its last event.
-        unsafe { op.as_ref() }.driver.store(driver as u16, Ordering::Relaxed);
+        unsafe { op.as_ref() }.driver.store(driver as u8, Ordering::Relaxed);
         // SAFETY: handed on.
         let event = unsafe { self.drivers.get(driver).start(op) };
         if event.is_none() && !self.scheduler.started(driver) {

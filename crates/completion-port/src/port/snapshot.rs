@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub scheduling: Counters,
     /// Receives that wait for a buffer of the pool.
     pub starved: usize,
+    /// Timers whose packets are to come: [`Handle::timer`](crate::Handle::timer), [`Handle::every`](crate::Handle::every).
+    pub timers: usize,
     /// Handles that exist, bare keys included.
     pub handles: usize,
     /// What the pool of lent buffers holds.
@@ -104,6 +106,7 @@ impl<K, T> Shared<K, T> {
             running_threads,
             scheduling: self.scheduler.counters(),
             starved: self.starving(),
+            timers: self.timers.posting(),
             handles: handles.len(),
             pool: self.pool.snapshot(),
             leaked: self.leaked(),
@@ -125,7 +128,8 @@ impl fmt::Display for Snapshot {
         let pool = &self.pool;
         write!(
             f,
-            " starved={} pool_lent={} pool_ready={} pool_limit={} pool_peak={} pool_waited={} leaked={} {}",
+            " timers={} starved={} pool_lent={} pool_ready={} pool_limit={} pool_peak={} pool_waited={} leaked={} {}",
+            self.timers,
             self.starved,
             pool.lent,
             pool.ready,

@@ -56,7 +56,7 @@
 //! done at once, goes on in the next wait.
 //!
 //! - `socket`: the overlapped socket, its blocking mode, accept and connect. `start`: operations with routines. `file`: those of files.
-//! - `wait`: the alertable waits, on events too. `get`: the one at a port.
+//! - `wait`: the alertable waits, on events too. `get`: the one at a port. `timer`: waitable timers with routines.
 //! - `with_event`: operations with an event and no routine. `overlapped`: how their result is had; `outcome`: where it lies till then.
 //! - `apc`: threads by name, and APCs for them. `place`: what all of these share.
 
@@ -68,6 +68,7 @@ mod overlapped;
 mod place;
 mod socket;
 mod start;
+mod timer;
 mod wait;
 mod with_event;
 
@@ -79,6 +80,7 @@ pub use self::{
     place::{driver, use_driver},
     socket::OverlappedSocket,
     start::Done,
+    timer::{TimerId, cancel_timer, every, timer},
     wait::{Woken, sleep_ex, wait_ex},
     with_event::WithEvent,
 };

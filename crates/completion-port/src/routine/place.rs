@@ -1,7 +1,7 @@
 //! What a thread needs for its routines: a port of its own, and the closures that cannot leave the thread.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{OnceCell, RefCell, RefMut},
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,6 +17,7 @@ use super::{
     outcome::Outcome,
     socket::Inner,
     start::{Done, Routine},
+    timer::{self, Timers},
 };
 use crate::{
     error,
@@ -45,6 +46,8 @@ pub(super) enum Task {
     Overlapped { slot: usize, socket: Arc<Inner> },
     /// Call this: another thread wants it.
     User(Apc),
+    /// Call this timer's routine.
+    Timer(u64),
     /// Look up: there is something beside the queue.
     Nudge,
 }
@@ -84,6 +87,7 @@ pub(crate) struct Place {
     routines: RefCell<Slab<Option<Routine>>>,
     /// Of operations in flight that have an event and no routine.
     outcomes: RefCell<Slab<Rc<Outcome>>>,
+    timers: RefCell<Timers>,
     /// Taken from the port, and to be run in this order.
     pending: RefCell<VecDeque<Packet>>,
     /// The sockets whose routines are running: more than one where waits are nested. Weak, so that a routine can close its own, and
@@ -120,6 +124,7 @@ impl Place {
             seed,
             routines: RefCell::default(),
             outcomes: RefCell::default(),
+            timers: RefCell::default(),
             pending: RefCell::default(),
             running: RefCell::default(),
         });
@@ -138,6 +143,10 @@ impl Place {
 
     pub(super) fn port(&self) -> &CompletionPort<Key, Task> {
         &self.seed.port
+    }
+
+    pub(super) fn timers(&self) -> RefMut<'_, Timers> {
+        self.timers.borrow_mut()
     }
 
     /// A slot for a routine whose operation is about to start.
@@ -243,6 +252,12 @@ impl Place {
         for packet in packets {
             match packet.context {
                 Task::Routine { .. } | Task::User(_) => self.pending.borrow_mut().push_back(packet),
+                // The last packet of a cancelled timer, or one that was on its way then, is nobody's.
+                Task::Timer(timer) => {
+                    if self.timers.borrow().has(timer) {
+                        self.pending.borrow_mut().push_back(packet);
+                    }
+                }
                 Task::Overlapped { .. } | Task::Nudge => {
                     beside = true;
                     self.finish(packet);
@@ -302,6 +317,8 @@ impl Place {
                 let socket = Arc::as_ptr(socket);
                 !self.running.borrow().iter().any(|running| running.as_ptr() == socket)
             }
+            // Nor do those of one timer.
+            Task::Timer(timer) => self.timers.borrow().may_run(*timer),
             Task::Overlapped { .. } | Task::User(_) | Task::Nudge => true,
         }
     }
@@ -324,6 +341,7 @@ impl Place {
                 routine(Done::new(socket.into(), result, buffer, buffers, peer));
             }
             Task::User(apc) => apc(),
+            Task::Timer(timer) => timer::call(self, timer, result.unwrap_or(1)),
             // Never queued (`queue`).
             Task::Overlapped { .. } | Task::Nudge => {}
         }
@@ -375,6 +393,10 @@ impl Drop for Place {
             let mut packet = Some(packet);
             // An operation with an event is told to its owner, who may outlive this; all else is dropped.
             quietly(&mut || _ = packet.take().map(|packet| self.finish(packet)));
+        }
+        for routine in self.timers.get_mut().take() {
+            let mut routine = Some(routine);
+            quietly(&mut || drop(routine.take()));
         }
         for routine in self.routines.get_mut().drain() {
             let mut routine = Some(routine);

@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -254,6 +255,29 @@ impl OverlappedSocket {
     #[doc(alias = "CancelIoEx")]
     pub fn cancel(&self, op: OpId) -> bool {
         self.own_handles().iter().any(|handle| handle.cancel(op))
+    }
+
+    /// Gives an operation that the calling thread has started a time by which it is to be over, from now on; see
+    /// [`Handle::expire`](crate::Handle::expire). If it is not, its routine is told [`TimedOut`](io::ErrorKind::TimedOut). The time passes in an
+    /// alertable wait. False if the operation is over or cancelled.
+    ///
+    /// ```
+    /// use completion_port::{Buffer, routine::{OverlappedSocket, sleep_ex}};
+    /// use std::{io::ErrorKind, net::{TcpListener, TcpStream}, time::Duration};
+    ///
+    /// let listener = OverlappedSocket::from(TcpListener::bind("127.0.0.1:0")?);
+    /// let _says_nothing = TcpStream::connect(listener.local_addr()?)?;
+    /// let (server, _) = listener.accept()?;
+    /// let request = server.recv(Buffer::with_capacity(1024), |done| {
+    ///     assert_eq!(done.result.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// })?;
+    /// assert!(server.expire(request, Duration::from_millis(2)));
+    /// sleep_ex(Duration::MAX, true)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "SO_RCVTIMEO")]
+    pub fn expire(&self, op: OpId, after: Duration) -> bool {
+        self.own_handles().iter().any(|handle| handle.expire(op, after))
     }
 
     /// Asks for the end of what the calling thread has started here: `CancelIo` (S87). Tells how many operations that were.

@@ -26,6 +26,7 @@
 //! be chosen, and the figures.
 
 mod attendance;
+mod chunks;
 mod counters;
 mod policy;
 mod set;

@@ -16,7 +16,8 @@
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`], [`many`], [`inline`]; and others: [`files`], [`files_end`], [`pipes`], [`unix`].
+//! [`broadcast`], [`batches`], [`many`], [`inline`]; and others: [`files`], [`files_end`], [`pipes`], [`unix`]. Timers: [`timers`], and
+//! deadlines of operations: [`deadlines`].
 
 #![cfg(target_os = "linux")]
 
@@ -33,6 +34,7 @@ mod close;
 mod connect;
 mod corners;
 mod datagrams;
+mod deadlines;
 mod descriptors;
 mod drivers;
 mod end;
@@ -58,5 +60,6 @@ mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;
+mod timers;
 mod unix;
 mod whole_sends;

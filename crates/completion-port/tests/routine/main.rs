@@ -17,6 +17,7 @@
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
 //! | datagrams (S96, S129, S131, S134) | [`datagrams`] |
+//! | timers and deadlines | [`timer`] |
 //! | one socket of several threads | [`shared`] |
 //! | files; streams of the Unix domain | [`files`]; [`unix`] |
 //! | an idle thread | [`idle`] |
@@ -47,4 +48,5 @@ mod shared;
 mod socket;
 mod storm;
 mod thread_end;
+mod timer;
 mod unix;

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use completion_port::{Buffer, GetError, error::Situation};
+use completion_port::{Buffer, GetError, OpId, error::Situation};
 
 use super::{
     Done, Event, Handle, Port, Server,
@@ -71,15 +71,14 @@ impl Echo<'_> {
             }
             (Mode::Write, Err(error)) => {
                 self.tally.unsent.add(done.buffer.len());
-                self.failed(connection, &error);
+                self.broken_off(connection, &error);
             }
             (Mode::End, Ok(discarded)) => {
                 self.tally.discarded.add(discarded);
                 self.leave(connection);
             }
-            (Mode::Read | Mode::End | Mode::Accept(_), Err(error)) => {
-                self.failed(connection, &error)
-            }
+            (Mode::Read, Err(error)) => self.broken_off(connection, &error),
+            (Mode::End | Mode::Accept(_), Err(error)) => self.failed(connection, &error),
             (Mode::Accept(_), Ok(_)) => {}
         }
     }
@@ -149,9 +148,12 @@ impl Echo<'_> {
     /// Waits for the client, with a buffer that is lent when something comes.
     fn read(&self, handle: &Handle, connection: &Connection) {
         connection.set_reading(true);
-        if let Err(refused) = handle.recv_lent(Mode::Read) {
-            connection.set_reading(false);
-            return self.failed(connection, &refused.error);
+        match handle.recv_lent(Mode::Read) {
+            Ok(receive) => self.limit(handle, receive),
+            Err(refused) => {
+                connection.set_reading(false);
+                return self.failed(connection, &refused.error);
+            }
         }
         // Either the stop sees this receive and cancels it, or this thread sees the stop: the fence pairs with the one there.
         fence(SeqCst);
@@ -162,9 +164,19 @@ impl Echo<'_> {
 
     /// Sends back what came.
     fn echo(&self, handle: &Handle, connection: &Connection, buffer: Buffer) {
-        if let Err(refused) = handle.send(buffer, Mode::Write) {
-            self.tally.unsent.add(refused.buffer.len());
-            self.failed(connection, &refused.error);
+        match handle.send(buffer, Mode::Write) {
+            Ok(send) => self.limit(handle, send),
+            Err(refused) => {
+                self.tally.unsent.add(refused.buffer.len());
+                self.failed(connection, &refused.error);
+            }
+        }
+    }
+
+    /// The client has so long to say something, or to take its echo. It may have done so already.
+    fn limit(&self, handle: &Handle, op: OpId) {
+        if let Some(time) = self.server.idle_timeout {
+            handle.expire(op, time);
         }
     }
 
@@ -186,12 +198,18 @@ impl Echo<'_> {
         }
     }
 
+    /// A client sent nothing, or took nothing, because of an error or for too long.
+    fn broken_off(&self, connection: &Connection, error: &io::Error) {
+        if self.server.idle_timeout.is_none() || !is_timed_out(error) {
+            return self.failed(connection, error);
+        }
+        self.tally.idle.add(1);
+        self.leave(connection);
+    }
+
     /// An operation failed: the connection is over.
     fn failed(&self, connection: &Connection, error: &io::Error) {
-        self.tally.errors.add(1);
-        if is_reset(error) {
-            self.tally.reset.add(1);
-        }
+        self.tally.failed(error);
         tracing::debug!("a connection ends: {error}");
         self.leave(connection);
     }
@@ -227,12 +245,12 @@ impl Echo<'_> {
     }
 }
 
+/// Whether the operation ended because its time was up, the server's or, for a client that has vanished, the system's.
+pub fn is_timed_out(error: &io::Error) -> bool {
+    Situation::of(error) == Some(Situation::TimedOut)
+}
+
 /// Whether the operation ended because somebody here wanted it to.
 pub fn is_cancelled(error: &io::Error) -> bool {
     matches!(Situation::of(error), Some(Situation::Cancelled | Situation::LocalClose))
-}
-
-/// Whether the client reset the connection.
-pub fn is_reset(error: &io::Error) -> bool {
-    Situation::of(error) == Some(Situation::PeerReset)
 }

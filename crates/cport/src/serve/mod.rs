@@ -58,11 +58,12 @@ code 0 when the last connection is gone or the grace time is over. A second such
 
 The last lines on standard output, what the port's scheduling has done and what the server has:
   scheduling: wakes=N handed_off=N took_over=N released_by_accounting=N released_by_observation=N ...
-  served: accepted=N closed=N read=BYTES sent=BYTES reset=N unsent=BYTES discarded=BYTES
+  served: accepted=N closed=N read=BYTES sent=BYTES reset=N unsent=BYTES discarded=BYTES idle=N
   accepted, closed  connections        read, sent  bytes received, and echoed
   reset             connections that their client reset
   unsent            bytes received whose echo failed; read = sent + unsent
   discarded         bytes that came too late, after the end had begun
+  idle              connections closed by --idle-timeout
 
 With --udp datagrams are echoed (RFC 862). The first line ends in `, datagrams`, and the others count those, without open, accepted,
 closed, reset, unsent and discarded:
@@ -125,6 +126,8 @@ pub struct Server {
     stop: OnceLock<Stop>,
     /// Where the main thread hears of things.
     events: Sender<Event>,
+    /// How long a client may say nothing, or not take its echo.
+    idle_timeout: Option<Duration>,
     /// Print no first and no last line.
     quiet: bool,
 }
@@ -183,6 +186,7 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
         tallies: (0..=workers).map(|_| Tally::default()).collect(),
         stop: OnceLock::new(),
         events,
+        idle_timeout: options.idle_timeout,
         quiet: options.quiet,
     };
     let (tally, tallies) = match &server.tallies[..] {

@@ -34,7 +34,13 @@ pub fn scheduling(port: &Port) {
 /// Prints what was done in all: the last line.
 pub fn served(totals: &Totals, closed: u64) {
     output::line(&format!(
-        "served: accepted={} closed={closed} read={} sent={} reset={} unsent={} discarded={}",
-        totals.accepted, totals.read, totals.sent, totals.reset, totals.unsent, totals.discarded
+        "served: accepted={} closed={closed} read={} sent={} reset={} unsent={} discarded={} idle={}",
+        totals.accepted,
+        totals.read,
+        totals.sent,
+        totals.reset,
+        totals.unsent,
+        totals.discarded,
+        totals.idle
     ));
 }

@@ -1,6 +1,11 @@
 //! What has been done, counted without a lock: each worker has its own counters, and a report adds them up.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use completion_port::error::Situation;
 
 /// One worker's counters, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -18,8 +23,20 @@ pub struct Tally {
     pub discarded: Counter,
     /// Connections that their client reset.
     pub reset: Counter,
+    /// Connections that were closed because their client said nothing, or did not take its echo.
+    pub idle: Counter,
     /// Operations that failed, resets among them.
     pub errors: Counter,
+}
+
+impl Tally {
+    /// Counts a connection that is over for this reason.
+    pub fn failed(&self, error: &io::Error) {
+        self.errors.add(1);
+        if Situation::of(error) == Some(Situation::PeerReset) {
+            self.reset.add(1);
+        }
+    }
 }
 
 /// A number that only grows, written by one thread. Nothing is published by it, so its order among other memory does not matter.
@@ -53,6 +70,8 @@ pub struct Totals {
     pub discarded: u64,
     /// See [`Tally::reset`].
     pub reset: u64,
+    /// See [`Tally::idle`].
+    pub idle: u64,
     /// See [`Tally::errors`].
     pub errors: u64,
 }
@@ -69,6 +88,7 @@ impl Totals {
             unsent: sum(|tally| &tally.unsent),
             discarded: sum(|tally| &tally.discarded),
             reset: sum(|tally| &tally.reset),
+            idle: sum(|tally| &tally.idle),
             errors: sum(|tally| &tally.errors),
         }
     }

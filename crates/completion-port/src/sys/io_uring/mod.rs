@@ -190,7 +190,7 @@ impl IoUring {
             },
             OpKind::Sync => opcode::Fsync::new(fd).build(),
             OpKind::SyncData => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
-            OpKind::Post => opcode::Nop::new().build(),
+            OpKind::Post | OpKind::Timer | OpKind::Every => opcode::Nop::new().build(),
         };
         Ok(entry.user_data(op.as_ptr() as u64))
     }

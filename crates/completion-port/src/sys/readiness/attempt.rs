@@ -55,7 +55,9 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
                 OpKind::Send | OpKind::SendTo => send(header),
                 OpKind::Accept | OpKind::AcceptEach => accept(fd),
                 OpKind::Connect => connect(header, fd),
-                OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
+                OpKind::Post | OpKind::Timer | OpKind::Every => {
+                    Attempt::Done(Ok(Output::Bytes(0)), false)
+                }
                 // Never here: see `files`.
                 OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
                     Attempt::Done(Err(crate::error::wrong_kind()), false)

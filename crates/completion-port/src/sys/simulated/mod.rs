@@ -114,7 +114,7 @@ impl Simulated {
                 )))))
             }
             OpKind::Connect => Some(state.connect(id).map(|()| Output::Bytes(0))),
-            OpKind::Post => Some(Ok(Output::Bytes(0))),
+            OpKind::Post | OpKind::Timer | OpKind::Every => Some(Ok(Output::Bytes(0))),
             // Its network has streams only, and a real socket is refused when it is to be associated.
             OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
                 Some(Err(error::wrong_driver()))

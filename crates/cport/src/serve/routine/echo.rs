@@ -4,17 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     io,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use completion_port::{
-    Buffer,
+    Buffer, OpId,
     routine::{Done, OverlappedSocket},
 };
 use slab::Slab;
 
 use super::super::{
-    echo::{is_cancelled, is_reset},
+    echo::{is_cancelled, is_timed_out},
     stop::Stop,
     tally::{Tally, Totals},
 };
@@ -30,6 +30,8 @@ pub struct Server {
     closed: Cell<u64>,
     /// Set when the server stops.
     stopping: Cell<Option<Stop>>,
+    /// How long a client may say nothing, or not take its echo.
+    idle_timeout: Option<Duration>,
 }
 
 /// A client. One operation is under way for it at a time.
@@ -41,6 +43,11 @@ struct Client {
 }
 
 impl Server {
+    /// One with no clients yet.
+    pub fn new(idle_timeout: Option<Duration>) -> Self {
+        Self { idle_timeout, ..Self::default() }
+    }
+
     /// Connections that are served now.
     pub fn open(&self) -> usize {
         self.clients.borrow().len()
@@ -96,8 +103,9 @@ impl Server {
     fn read(self: &Rc<Self>, client: usize, socket: &OverlappedSocket) {
         self.set_reading(client, true);
         let server = Rc::clone(self);
-        if let Err(refused) = socket.recv_lent(move |done| server.has_read(client, done)) {
-            return self.failed(client, &refused.error);
+        match socket.recv_lent(move |done| server.has_read(client, done)) {
+            Ok(receive) => self.limit(socket, receive),
+            Err(refused) => return self.failed(client, &refused.error),
         }
         if self.stopping.get().is_some() {
             // It ends with what has come already, or with nothing.
@@ -115,16 +123,26 @@ impl Server {
                 self.echo(client, &socket, buffer);
             }
             Err(error) if is_cancelled(&error) => self.end(client, &socket),
-            Err(error) => self.failed(client, &error),
+            Err(error) => self.broken_off(client, &error),
         }
     }
 
     /// Sends back what came.
     fn echo(self: &Rc<Self>, client: usize, socket: &OverlappedSocket, buffer: Buffer) {
         let server = Rc::clone(self);
-        if let Err(refused) = socket.send(buffer, move |done| server.has_sent(client, done)) {
-            self.tally.unsent.add(refused.buffer.len());
-            self.failed(client, &refused.error);
+        match socket.send(buffer, move |done| server.has_sent(client, done)) {
+            Ok(send) => self.limit(socket, send),
+            Err(refused) => {
+                self.tally.unsent.add(refused.buffer.len());
+                self.failed(client, &refused.error);
+            }
+        }
+    }
+
+    /// The client has so long to say something, or to take its echo.
+    fn limit(&self, socket: &OverlappedSocket, op: OpId) {
+        if let Some(time) = self.idle_timeout {
+            socket.expire(op, time);
         }
     }
 
@@ -141,7 +159,7 @@ impl Server {
             }
             Err(error) => {
                 self.tally.unsent.add(buffer.len());
-                self.failed(client, &error);
+                self.broken_off(client, &error);
             }
         }
     }
@@ -164,12 +182,18 @@ impl Server {
         }
     }
 
+    /// A client sent nothing, or took nothing, because of an error or for too long.
+    fn broken_off(&self, client: usize, error: &io::Error) {
+        if self.idle_timeout.is_none() || !is_timed_out(error) {
+            return self.failed(client, error);
+        }
+        self.tally.idle.add(1);
+        self.leave(client);
+    }
+
     /// An operation failed: the connection is over.
     fn failed(&self, client: usize, error: &io::Error) {
-        self.tally.errors.add(1);
-        if is_reset(error) {
-            self.tally.reset.add(1);
-        }
+        self.tally.failed(error);
         tracing::debug!("a connection ends: {error}");
         self.leave(client);
     }

@@ -67,7 +67,7 @@ pub fn run(options: &Serve) -> Result<(), Failure> {
     }
     let most = options.max_connections.map_or(usize::MAX, Into::into);
     let mut listeners = Listeners::new(sockets, most);
-    let server = Rc::new(Server::default());
+    let server = Rc::new(Server::new(options.idle_timeout));
     loop {
         sleep(TURN)?;
         match inbox.try_recv() {
