@@ -177,13 +177,13 @@ fn a_thread_that_ends_takes_its_receives_along(driver: DriverKind) {
 fn what_it_cannot_do_is_refused(driver: DriverKind) {
     on_a_thread(driver, || {
         let (server, client) = pair();
-        let refused = server.recv_from(Buffer::new(), |_| {}).err().expect("no room");
+        let refused = server.recv_from(Buffer::new(), |_| {}).expect_err("no room");
         assert!(refused.buffer.is_empty());
         assert!(server.accept().is_err() && server.end(Duration::ZERO, |_| {}).is_err());
         assert!(server.shutdown(std::net::Shutdown::Both).is_err());
         let (stream, _other) = crate::kit::pair();
         let refused = stream.send_to(vec![1].into(), address(&client), |_| {});
-        assert_eq!(&refused.err().expect("no datagrams").buffer[..], [1]);
+        assert_eq!(&refused.expect_err("no datagrams").buffer[..], [1]);
         assert!(stream.recv_from(room(8), |_| {}).is_err());
         // S167.
         let port = CompletionPort::<(), ()>::new().expect("a port");
