@@ -39,12 +39,10 @@ pub fn scaled(what: &str, wanted: usize, descriptors: usize) -> usize {
 /// Memory of the process that is resident, in bytes.
 pub fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("/proc is there");
-    let pages: usize = statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .expect("resident pages");
-    pages * rustix::param::page_size()
+    let pages: Vec<usize> =
+        statm.split_whitespace().map_while(|pages| pages.parse().ok()).collect();
+    // All that is resident, without what is of files: the program's own code comes in as it is run.
+    (pages[1] - pages[2]) * rustix::param::page_size()
 }
 
 /// What a thread has cost so far.
