@@ -57,11 +57,11 @@ conditions() {
 }
 
 # start_peer SERVER [ARGUMENT]...: starts a server of benches/peers on a free port; `ours:DRIVER` is `ours` with that
-# driver; `cport` and `cport:DRIVER` are `cport serve`, which gets none of the arguments. Sets SERVER_PID, SERVER_ADDRESS,
+# driver; `uring-variants:VARIANT` is that with that variant; `cport` and `cport:DRIVER` are `cport serve`, which gets none of the arguments. Sets SERVER_PID, SERVER_ADDRESS,
 # SERVER_LINE, SERVER_OUT, SERVER_ERR. Fails if it does not start.
 start_peer() {
   local program=${1%%:*} environment=(-u COMPLETION_PORT_DRIVER)
-  [[ $1 != *:* ]] || environment=("COMPLETION_PORT_DRIVER=${1#*:}")
+  [[ $1 != *:* ]] || environment=("COMPLETION_PORT_DRIVER=${1#*:}" "VARIANT=${1#*:}")
   SERVER_OUT=$WORK/server.out
   SERVER_ERR=$WORK/server.err
   : >"$SERVER_OUT"

@@ -17,6 +17,8 @@ import sys
 
 URING = ("uring", "uring-multishot")
 EPOLL = ("epoll",)
+# What benches/variants compares the others to.
+BASES = ("uring-variants:base", "uring-variants:whole", "cport:io_uring:basic")
 
 
 def peers(server):
@@ -73,6 +75,11 @@ def rate(title, scale=1.0):
 
 
 TABLES = {
+    "variants": [
+        Column("CPU us per round trip", "server_cpu_us", 2),
+        Column("CPU / without", "server_cpu_us", best_of=BASES.__contains__),
+        Column("round trips/s", "per_second"),
+    ],
     "pinned": [
         Column("CPU us per round trip", "server_cpu_us", 2),
         Column("CPU / better io_uring loop", "server_cpu_us", best_of=URING.__contains__),

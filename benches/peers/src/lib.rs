@@ -4,6 +4,7 @@
 //! two lines: `listening on ADDRESS, ...` with their settings at the start, and `stalls=N` when SIGTERM or SIGINT ends them. Those in
 //! C and C++ (`native/peer.h`) do the same.
 
+pub mod buffers;
 pub mod uring;
 
 use std::{

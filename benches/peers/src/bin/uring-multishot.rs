@@ -3,8 +3,6 @@
 //!
 //! Like `uring` it is the limit that the others are measured against, and no example to follow.
 
-mod buffers;
-
 use std::{
     collections::VecDeque,
     io,
@@ -14,6 +12,7 @@ use std::{
 
 use completion_port_peers::{
     Outcome, Server, Stall,
+    buffers::{Buffers, COUNT, GROUP},
     uring::{self, ACCEPT, ENTRIES},
 };
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -22,8 +21,6 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 use slab::Slab;
-
-use self::buffers::{Buffers, GROUP};
 
 /// The kinds of `user_data`, in its lowest bit; the connection's number, from 1, is above. The accept is 0.
 const RECEIVE: u64 = 0;
@@ -51,10 +48,10 @@ fn main() -> Outcome {
     let (server, stall) = Server::of_process("io_uring by hand")?;
     let size = server.buffer();
     let probe = ring()?;
-    Buffers::new(&probe, size)?; // whether both can be had at all
+    Buffers::new(&probe, COUNT, size, 0)?; // whether both can be had at all
     drop(probe);
     server.share(move |listener| Loop::new(stall, size)?.serve(&listener))?;
-    let (threads, count) = (server.threads(), buffers::COUNT);
+    let (threads, count) = (server.threads(), COUNT);
     let settings = format!(
         "{threads} rings, single_issuer and defer_taskrun, multishot receives with {count} provided buffers each"
     );
@@ -81,7 +78,7 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     fn new(stall: &'a Stall, buffer: usize) -> io::Result<Self> {
         let ring = ring()?;
-        let buffers = Buffers::new(&ring, buffer)?;
+        let buffers = Buffers::new(&ring, COUNT, buffer, 0)?;
         Ok(Self { ring, buffers, connections: Slab::new(), starved: VecDeque::new(), stall })
     }
 
@@ -131,7 +128,7 @@ impl<'a> Loop<'a> {
             self.buffers.take();
             if result > 0 && !connection.failed {
                 let length = result as usize;
-                self.stall.on(self.buffers.bytes(buffer, length));
+                self.stall.on(self.buffers.bytes(buffer, 0, length));
                 connection.chunks.push_back(Chunk { buffer, length });
                 if connection.chunks.len() == 1 {
                     self.send(number)?;
@@ -184,7 +181,7 @@ impl<'a> Loop<'a> {
     fn send(&mut self, number: usize) -> io::Result<()> {
         let connection = &self.connections[number];
         let Some(chunk) = connection.chunks.front() else { return Ok(()) };
-        let rest = &self.buffers.bytes(chunk.buffer, chunk.length)[connection.sent..];
+        let rest = &self.buffers.bytes(chunk.buffer, 0, chunk.length)[connection.sent..];
         let request = uring::send(&connection.fd, rest);
         self.push(&request.user_data((number as u64 + 1) << 1 | SEND))
     }
