@@ -44,9 +44,14 @@ die() {
 
 # Commands that cleanup runs, once the servers have ended.
 AT_EXIT=()
+# What runs side by side in on_each_driver.
+JOBS=()
 
 cleanup() {
   local status=$? pid command
+  for pid in "${JOBS[@]}"; do
+    kill -TERM "$pid" 2>/dev/null || true
+  done
   for pid in "${SERVERS[@]}"; do
     kill -KILL "$pid" 2>/dev/null || true
   done
@@ -148,6 +153,32 @@ available() {
   1) note "SKIPPED: driver $1 is not to be had here: $reason" && return 1 ;;
   *) die "cport doctor --json: $reason" ;;
   esac
+}
+
+# on_each_driver COMMAND: the command with the name of each driver that this machine has, side by side: for what waits most
+# of its time. Each has a WORK and servers of its own, and what it prints comes when it has ended. Dies if one fails.
+on_each_driver() {
+  local driver drivers=() failed=() at
+  for driver in "${DRIVERS[@]}"; do
+    available "$driver" || continue
+    drivers+=("$driver")
+    in_a_job "$1" "$driver" >"$WORK/job.${#JOBS[@]}" 2>&1 &
+    JOBS+=("$!")
+  done
+  for at in "${!JOBS[@]}"; do
+    wait "${JOBS[$at]}" || failed+=("${drivers[$at]}")
+    cat "$WORK/job.$at"
+  done
+  JOBS=()
+  ((${#failed[@]} == 0)) || die "failed on ${failed[*]}"
+}
+
+in_a_job() {
+  WORK=$(mktemp -d)
+  SERVERS=() JOBS=() AT_EXIT=()
+  trap cleanup EXIT
+  trap 'exit 143' TERM
+  "$@"
 }
 
 # figure NAME LINE: the value of NAME= in a line of figures.

@@ -112,7 +112,8 @@ fn a_pipeline_and_odd_and_large_messages_come_back() {
     let server = Server::start(&[]);
     for words in [
         "--pipeline 16 --size 7",
-        "--pipeline 3 --size 100001 --connections 4",
+        // Megabytes for a debug build, on a machine that may be busy: it gets longer.
+        "--pipeline 3 --size 100001 --connections 4 --duration 1",
         "--size 1 --connections 1",
     ] {
         let json = measure(server.addresses[0], words, 0);
