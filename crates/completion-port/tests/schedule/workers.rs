@@ -322,7 +322,9 @@ fn a_thousand_threads_come_and_go(driver: DriverKind) {
     let port: Port = open(driver, 4, Release::Observed, Waking::Late);
     let (servers, clients): (Vec<_>, Vec<_>) = (0..users).map(|_| pair(&port, ())).unzip();
     let seen: Vec<AtomicU8> = (0..posts).map(|_| AtomicU8::new(0)).collect();
-    let (begun, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let begun = AtomicUsize::new(0);
+    // First nobody begins to say anything, and when the last echo is back no thread follows another.
+    let (over, silent) = (AtomicBool::new(false), AtomicBool::new(false));
     let work = || {
         for _ in 0..EACH {
             let Ok(done) = port.get() else { return };
@@ -360,7 +362,7 @@ fn a_thousand_threads_come_and_go(driver: DriverKind) {
         for _ in 0..AT_ONCE {
             s.spawn(|| {
                 // Each of them is followed by another as long as there is something to do.
-                while !over.load(Ordering::Acquire) {
+                while !silent.load(Ordering::Acquire) {
                     begun.fetch_add(1, Ordering::Relaxed);
                     thread::scope(|s| s.spawn(work).join()).unwrap_or_else(|e| resume_unwind(e));
                 }
@@ -382,6 +384,7 @@ fn a_thousand_threads_come_and_go(driver: DriverKind) {
         for talk in talks {
             assert!(talk.join().expect("no echo is lost") > 0);
         }
+        silent.store(true, Ordering::Release);
     });
     let more_than_once = seen.iter().filter(|seen| seen.load(Ordering::Relaxed) != 1).count();
     assert_eq!(more_than_once, 0, "of {posts} posts");
