@@ -13,9 +13,9 @@ mod schedule;
 mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
-pub use handle::{Handle, NotAssociated, Source};
+pub use handle::{HalfAccepted, Handle, NotAssociated, Source};
 pub use net::TcpSocket;
-pub use operation::{Completion, OpId, OpKind, Refused};
+pub use operation::{Addresses, Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
 pub use schedule::{Counters, Release, Waking, blocking};
 pub use sys::{

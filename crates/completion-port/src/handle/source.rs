@@ -67,10 +67,14 @@ impl Role {
     pub(crate) fn can(self, kind: OpKind) -> bool {
         match kind {
             OpKind::Post => true,
-            OpKind::Accept | OpKind::AcceptEach => self == Role::Listener,
-            OpKind::Recv | OpKind::RecvLent | OpKind::Send | OpKind::Connect | OpKind::End => {
-                self == Role::Stream
-            }
+            OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith => self == Role::Listener,
+            OpKind::Recv
+            | OpKind::RecvLent
+            | OpKind::Send
+            | OpKind::Connect
+            | OpKind::End
+            | OpKind::Disconnect
+            | OpKind::TransmitFile => self == Role::Stream,
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::{
     io,
     net::Shutdown,
+    ptr::NonNull,
     sync::{Arc, MutexGuard},
 };
 
 use super::{
-    Closed, Direction, Inner,
+    Closed, Direction, Inner, beside,
     settle::{After, Sink, conclude, deliver, pump},
 };
 use crate::{
@@ -44,13 +45,22 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
         let header = unsafe { op.as_ref() };
         if which(header) {
             found += usize::from(header.cancel());
-            let active = direction.active;
             let event = Event::last(op, Err(error::cancelled()));
             // A cancelled operation is always over with this.
             let _over = conclude(inner, &mut direction, event, &mut after, sink);
-            direction.active = active;
         } else {
             direction.enqueue(op);
+        }
+    }
+    for op in beside::those(inner, &direction) {
+        // SAFETY: it exists while it is listed, and the lock is held; only constants and atomics are used.
+        let header = unsafe { op.as_ref() };
+        if which(header) && header.cancel() {
+            found += 1;
+            if let Some(event) = ask(inner, op) {
+                // As above, or with what had come.
+                let _over = conclude(inner, &mut direction, event, &mut after, sink);
+            }
         }
     }
     let Some(op) = direction.active else { return (found, after) };
@@ -60,7 +70,21 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
         return (found, after);
     }
     found += 1;
-    let event = if header.starved() {
+    let event = ask(inner, op);
+    if event.is_some() {
+        after = after.and(pump(inner, direction, event, sink));
+    }
+    (found, after)
+}
+
+/// Asks for the end of an operation that is marked as cancelled: it is active, or goes on beside, and the lock is held.
+fn ask<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    op: NonNull<Header>,
+) -> Option<Event> {
+    // SAFETY: it exists while it is named behind the lock; only constants and atomics are used.
+    let header = unsafe { op.as_ref() };
+    if header.starved() {
         // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
         inner.port.unstarve(op).then(|| Event::last(op, Err(error::cancelled())))
     } else if header.deferred() {
@@ -68,13 +92,9 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     } else if header.resting() {
         Some(Event::last(op, Err(error::cancelled())))
     } else {
-        // SAFETY: active, so its last event has not been settled.
+        // SAFETY: named, so its last event has not been settled.
         unsafe { inner.port.cancel(op) }
-    };
-    if event.is_some() {
-        after = after.and(pump(inner, direction, event, sink));
     }
-    (found, after)
 }
 
 /// A graceful end whose deadline has passed.

@@ -24,6 +24,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     ///
     /// Refused, with the context given back: no stream, closed, ending already, too many queued.
     ///
+    /// [`Handle::disconnect`] tells only the peer, [`Handle::disconnect_reuse`] leaves the handle open to connect again.
+    ///
     /// ```
     /// use completion_port::{Buffer, CompletionPort};
     /// use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
@@ -47,10 +49,20 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "DisconnectEx")]
     pub fn end(&self, deadline: Duration, context: T) -> Result<OpId, Refused<T>> {
-        let id =
-            self.launch(Operation::new(OpKind::End, self.clone(), Context::One(context))).map_err(
-                |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
-            )?;
+        self.start_end(Operation::new(OpKind::End, self.clone(), Context::One(context)), deadline)
+    }
+
+    /// A graceful end, whatever becomes of the handle then.
+    pub(super) fn start_end(
+        &self,
+        op: Operation<K, T>,
+        deadline: Duration,
+    ) -> Result<OpId, Refused<T>> {
+        let id = self.launch(op).map_err(|(error, op)| Refused {
+            error,
+            buffer: (),
+            context: one(op.into_inner().context),
+        })?;
         let port = &self.0.port;
         // A deadline beyond the clock's range is none.
         if let Some(at) = port.drivers.now().checked_add(deadline) {

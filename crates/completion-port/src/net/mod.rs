@@ -2,9 +2,11 @@
 
 mod accept;
 mod connect;
+mod disconnect;
 mod end;
 mod options;
 mod recv;
 mod send;
+mod transmit_file;
 
 pub use connect::TcpSocket;

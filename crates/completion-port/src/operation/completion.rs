@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::TcpStream};
 
-use super::OpKind;
+use super::{Addresses, OpKind};
 use crate::{buffer::Buffer, handle::Handle, sys};
 
 /// A completion packet: one operation (or one step of a continuing one) is over, or somebody posted.
@@ -43,7 +43,7 @@ struct Rest {
 
 enum Extra {
     None,
-    Accepted(sys::Socket),
+    Accepted(sys::Accepted),
     Buffers(Vec<Buffer>),
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Parts<K: 'static, T: 'static> {
     pub kind: OpKind,
     pub last: bool,
     pub sequence: u64,
-    pub accepted: Option<sys::Socket>,
+    pub accepted: Option<sys::Accepted>,
     pub buffers: Vec<Buffer>,
 }
 
@@ -65,7 +65,7 @@ impl<K, T> Completion<K, T> {
         let Parts { handle, result, buffer, context, kind, last, sequence, accepted, buffers } =
             parts;
         let extra = match accepted {
-            Some(socket) => Extra::Accepted(socket),
+            Some(accepted) => Extra::Accepted(accepted),
             None if buffers.is_empty() => Extra::None,
             None => Extra::Buffers(buffers),
         };
@@ -75,7 +75,7 @@ impl<K, T> Completion<K, T> {
     /// The socket that an accept has brought, once. A socket that nobody takes is closed with the packet.
     pub fn accepted(&mut self) -> Option<TcpStream> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
-            Extra::Accepted(socket) => socket.into_tcp_stream(),
+            Extra::Accepted(accepted) => accepted.socket.into_tcp_stream(),
             other => {
                 self.rest.extra = other;
                 None
@@ -83,7 +83,33 @@ impl<K, T> Completion<K, T> {
         }
     }
 
-    /// The buffers of a [`Handle::send_vectored`](crate::Handle::send_vectored), once.
+    /// Both addresses of the connection that an accept has brought: `GetAcceptExSockaddrs`. Asked for before the socket is taken
+    /// ([`Completion::accepted`]). The peer's mostly came with the connection, and is told even if the peer has gone since; what did not
+    /// come along the system is asked for now. `None` if there is no such socket, or the system cannot tell any more.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// port.associate(listener, ())?.accept(())?;
+    /// let client = TcpStream::connect(address)?;
+    /// let addresses = port.get()?.addresses().expect("a connection came");
+    /// assert_eq!((addresses.local, addresses.peer), (address, client.local_addr()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetAcceptExSockaddrs")]
+    pub fn addresses(&self) -> Option<Addresses> {
+        match &self.rest.extra {
+            Extra::Accepted(accepted) => Addresses::of(accepted),
+            _ => None,
+        }
+    }
+
+    /// The buffers of a [`Handle::send_vectored`](crate::Handle::send_vectored), or head and tail of a
+    /// [`Handle::transmit_file`](crate::Handle::transmit_file), once.
     pub fn buffers(&mut self) -> Vec<Buffer> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
             Extra::Buffers(buffers) => buffers,
@@ -115,7 +141,9 @@ impl<K, T> Completion<K, T> {
     #[cfg(feature = "simulated")]
     pub(crate) fn accepted_simulated(&mut self) -> Option<sys::simulated::Socket> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
-            Extra::Accepted(sys::Socket::Simulated(socket)) => Some(socket),
+            Extra::Accepted(sys::Accepted { socket: sys::Socket::Simulated(socket), .. }) => {
+                Some(socket)
+            }
             other => {
                 self.rest.extra = other;
                 None

@@ -22,19 +22,21 @@
 //! ThreadSanitizer cannot see the edge from the starter through the kernel to the reaper. [`Header::let_go`] and
 //! [`Header::take_up`] draw it: a release store where an operation leaves our hands, an acquire load where it comes back.
 
+mod addresses;
 mod completion;
 mod place;
 mod queue;
 mod refused;
 
 use std::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     fmt,
     net::SocketAddr,
     ptr::NonNull,
     sync::atomic::{AtomicU8, AtomicU16, Ordering},
 };
 
+pub use addresses::Addresses;
 pub use completion::Completion;
 pub(crate) use completion::Parts;
 pub(crate) use place::Place;
@@ -73,7 +75,7 @@ pub struct OpId {
 pub(crate) enum Side {
     /// recv, accept, and the reading half of a graceful end.
     In,
-    /// send and connect.
+    /// send, connect, and what else goes behind the sends.
     Out,
 }
 
@@ -101,10 +103,16 @@ pub enum OpKind {
     Accept,
     /// [`Handle::accept_each`](crate::Handle::accept_each).
     AcceptEach,
-    /// [`Handle::connect`](crate::Handle::connect).
+    /// [`Handle::accept_with`](crate::Handle::accept_with).
+    AcceptWith,
+    /// [`Handle::connect`](crate::Handle::connect) and `connect_with`.
     Connect,
-    /// [`Handle::end`](crate::Handle::end).
+    /// [`Handle::end`](crate::Handle::end) and `disconnect_reuse`.
     End,
+    /// [`Handle::disconnect`](crate::Handle::disconnect).
+    Disconnect,
+    /// [`Handle::transmit_file`](crate::Handle::transmit_file).
+    TransmitFile,
     /// [`Handle::post`](crate::Handle::post).
     Post,
 }
@@ -112,7 +120,7 @@ pub enum OpKind {
 impl OpKind {
     pub(crate) fn side(self) -> Side {
         match self {
-            OpKind::Send | OpKind::Connect => Side::Out,
+            OpKind::Send | OpKind::Connect | OpKind::Disconnect | OpKind::TransmitFile => Side::Out,
             _ => Side::In,
         }
     }
@@ -124,8 +132,8 @@ impl OpKind {
 
     /// Whether it does nothing until others act.
     pub(crate) fn only_waits(self) -> bool {
-        use OpKind::{Accept, AcceptEach, Recv, RecvLent};
-        matches!(self, Recv | RecvLent | Accept | AcceptEach)
+        use OpKind::{Accept, AcceptEach, AcceptWith, Recv, RecvLent};
+        matches!(self, Recv | RecvLent | Accept | AcceptEach | AcceptWith)
     }
 
     /// One word, as [`Snapshot`](crate::Snapshot) prints it.
@@ -137,8 +145,11 @@ impl OpKind {
             OpKind::Send => "send",
             OpKind::Accept => "accept",
             OpKind::AcceptEach => "accept_each",
+            OpKind::AcceptWith => "accept_with",
             OpKind::Connect => "connect",
             OpKind::End => "end",
+            OpKind::Disconnect => "disconnect",
+            OpKind::TransmitFile => "transmit_file",
             OpKind::Post => "post",
         }
     }
@@ -162,6 +173,8 @@ const EXPIRED: u8 = 1 << 3;
 const REVIVED: u8 = 1 << 4;
 /// It has had its turn for now and goes on when the others have had theirs; not with the driver.
 const DEFERRED: u8 = 1 << 5;
+/// A graceful end after which the handle is not closed, but can connect again.
+const REUSES: u8 = 1 << 6;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -175,7 +188,8 @@ pub(crate) struct Header {
     /// Milliseconds from the port's birth to the start, for its age in a snapshot.
     pub started: u32,
     pub sequence: u64,
-    pub target: sys::Target,
+    /// Changed once at most: by the accept that goes on with the socket it has brought, behind the direction's lock.
+    pub target: Cell<sys::Target>,
     /// The one behind it in its [`Queue`], which means something only there.
     link: UnsafeCell<NonNull<Header>>,
     /// What is to be done and how far it is: the owner's alone.
@@ -206,6 +220,18 @@ pub(crate) enum Detail {
     /// Several buffers sent as one.
     Gather(Box<sys::Gather>),
     Connect(Box<socket2::SockAddr>),
+    /// Where the system puts the address of who was accepted.
+    Peer(Box<sys::Peer>),
+    /// Of an accept that has its connection, and waits for the first data.
+    FirstData(Box<FirstData>),
+    TransmitFile(Box<sys::TransmitFile>),
+}
+
+/// A connection that was accepted and has sent nothing yet.
+pub(crate) struct FirstData {
+    pub accepted: sys::Accepted,
+    /// What the driver's `attach` gave out for it.
+    pub token: u64,
 }
 
 impl Header {
@@ -262,6 +288,11 @@ impl Header {
 
     pub(crate) fn rest(&self) {
         self.raise(RESTING);
+    }
+
+    /// A graceful end leaves the handle open, to connect again.
+    pub(crate) fn reuses(&self) -> bool {
+        self.has(REUSES)
     }
 
     pub(crate) fn resting(&self) -> bool {
@@ -340,7 +371,7 @@ impl<K, T> Operation<K, T> {
             driver: AtomicU16::new(0),
             started: 0,
             sequence: 0,
-            target: sys::Target::none(),
+            target: Cell::new(sys::Target::none()),
             link: UnsafeCell::new(NonNull::dangling()),
             work: UnsafeCell::new(Work {
                 buffer: Buffer::new(),
@@ -364,6 +395,22 @@ impl<K, T> Operation<K, T> {
 
     pub(crate) fn with_address(mut self, address: SocketAddr) -> Self {
         self.header.work.get_mut().detail = Detail::Connect(Box::new(address.into()));
+        self
+    }
+
+    /// With room for the address of who is accepted.
+    pub(crate) fn with_peer(mut self) -> Self {
+        self.header.work.get_mut().detail = Detail::Peer(Box::new(sys::Peer::new()));
+        self
+    }
+
+    pub(crate) fn with_file(mut self, file: sys::TransmitFile) -> Self {
+        self.header.work.get_mut().detail = Detail::TransmitFile(Box::new(file));
+        self
+    }
+
+    pub(crate) fn reusing(self) -> Self {
+        self.header.raise(REUSES);
         self
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use super::{Due, roll::Roll};
 use crate::{
     buffer::Pool,
-    handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
+    handle::{Aside, Besides, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Detail, Header},
     schedule::{
         Release, Scheduler, Waking, Workplace,
@@ -41,6 +41,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     handles: Mutex<Roll<Weak<Inner<K, T>>>>,
     /// When the graceful ends are to be over, by the index of their handles: few have one, so none has room for it.
     deadlines: Mutex<BTreeMap<u32, TimerKey>>,
+    /// Accepts that wait for first data.
+    pub beside: Besides,
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
@@ -97,6 +99,7 @@ impl<K, T> Shared<K, T> {
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Roll::new()),
             deadlines: Mutex::new(BTreeMap::new()),
+            beside: Besides::default(),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
             hands: Mutex::new(Vec::new()),

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::{
     apc::Apc,
-    socket::Inner,
+    socket::{Inner, OverlappedSocket},
     start::{Done, Routine},
 };
 use crate::{
@@ -264,13 +264,17 @@ impl Place {
 
     /// The user's code: nothing is borrowed.
     fn call(&self, mut packet: Packet) {
+        let addresses = packet.addresses();
+        let accepted = packet.accepted();
         let buffers = packet.buffers();
         let Completion { result, buffer, context, .. } = packet;
         match context {
             Task::Routine { slot, socket } => {
                 let Some(routine) = self.give_back(slot) else { return };
                 let _running = Running::new(self, Arc::downgrade(&socket));
-                routine(Done::new(socket.into(), result, buffer, buffers));
+                let socket = OverlappedSocket::from(socket);
+                let accepted = accepted.map(|stream| socket.inherit(stream));
+                routine(Done { socket, result, buffer, buffers, accepted, addresses });
             }
             Task::User(apc) => apc(),
             Task::Nudge => {}

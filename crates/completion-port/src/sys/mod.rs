@@ -10,6 +10,7 @@
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
+//! - [`TransmitFile`]: what is to be sent of a file, and how the system sends it without a copy.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
@@ -29,11 +30,13 @@ pub(crate) mod memory;
 pub(crate) mod punctual;
 mod readiness;
 mod send;
+mod sigpipe;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
 mod spare;
 pub(crate) mod thread_state;
+mod transmit_file;
 
 use std::{
     io,
@@ -43,7 +46,8 @@ use std::{
 };
 
 pub(crate) use drivers::Drivers;
-pub(crate) use socket::{Gather, Socket, Target};
+pub(crate) use socket::{Accepted, Gather, Peer, Socket, Target};
+pub(crate) use transmit_file::TransmitFile;
 
 use crate::operation::Header;
 
@@ -163,5 +167,5 @@ pub(crate) enum Output {
     /// A receive wanted a buffer, and the pool had none.
     Starved,
     /// A connection was accepted. It is owned from here on.
-    Accepted(Socket),
+    Accepted(Accepted),
 }

@@ -15,7 +15,8 @@
 //! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`leaks`], [`pool`] |
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
-//! What sockets do, beside the promises: [`streams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
+//! What sockets do, beside the promises: [`streams`], [`accept`], [`accept_with`], [`out_of_descriptors`], [`connect`], [`connect_with`],
+//! [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`],
 //! [`broadcast`], [`batches`], [`many`].
 
 #![cfg(target_os = "linux")]
@@ -24,6 +25,7 @@
 mod util;
 
 mod accept;
+mod accept_with;
 mod any_thread;
 mod associate;
 mod batches;
@@ -31,8 +33,10 @@ mod broadcast;
 mod cancel;
 mod close;
 mod connect;
+mod connect_with;
 mod corners;
 mod descriptors;
+mod disconnect;
 mod drivers;
 mod end;
 mod idle;
@@ -53,4 +57,5 @@ mod storm;
 mod streams;
 mod thread_exit;
 mod timeouts;
+mod transmit_file;
 mod whole_sends;

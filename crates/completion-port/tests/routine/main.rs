@@ -12,6 +12,7 @@
 //! | the mode of plain calls, and waits in them (S175, S178-S182) | [`socket`] |
 //! | sockets that have a port (S10, S11, S167) | [`association`] |
 //! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
+//! | AcceptEx, ConnectEx, DisconnectEx, TransmitFile | [`extensions`] |
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
 //! | one socket of several threads | [`shared`] |
@@ -30,6 +31,7 @@ mod apc;
 mod association;
 mod cancel;
 mod close;
+mod extensions;
 mod idle;
 mod nesting;
 mod order;

@@ -8,11 +8,13 @@ use std::{
 
 use socket2::SockRef;
 
+#[cfg(target_os = "linux")]
+use crate::sys::transmit_file::some_now;
 use crate::{
     buffer::Pool,
     operation::{Detail, Header, OpKind},
     sys::{
-        Output, Socket,
+        Accepted, Output, Socket,
         send::{moved, send_now},
     },
 };
@@ -37,7 +39,7 @@ pub(super) fn prepare(fd: &OwnedFd) -> io::Result<()> {
 /// The caller owns the operation, and its socket is open.
 pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
     // SAFETY: open while the operation holds its handle.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
     loop {
         // SAFETY: the caller owns it.
         let attempt = unsafe {
@@ -45,9 +47,16 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
                 OpKind::Recv => receive(header),
                 OpKind::RecvLent | OpKind::End => receive_lent(header, pool),
                 OpKind::Send => send(header),
-                OpKind::Accept | OpKind::AcceptEach => accept(fd),
+                OpKind::AcceptWith if matches!(header.work().detail, Detail::FirstData(_)) => {
+                    receive(header)
+                }
+                OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith => accept(fd),
+                OpKind::Connect if !matches!(header.work().detail, Detail::Connect(_)) => {
+                    send(header)
+                }
                 OpKind::Connect => connect(header, fd),
-                OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
+                OpKind::TransmitFile => transmit_file(header, fd),
+                OpKind::Disconnect | OpKind::Post => Attempt::Done(Ok(Output::Bytes(0)), false),
             }
         };
         match attempt {
@@ -65,7 +74,7 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
 /// `to` is good for `room` bytes.
 unsafe fn receive_into(header: &Header, to: *mut u8, room: usize) -> io::Result<usize> {
     // SAFETY: handed on.
-    moved(unsafe { libc::recv(header.target.fd, to.cast(), room, libc::MSG_DONTWAIT) })
+    moved(unsafe { libc::recv(header.target.get().fd, to.cast(), room, libc::MSG_DONTWAIT) })
 }
 
 /// # Safety
@@ -90,7 +99,8 @@ unsafe fn receive_lent(header: &Header, pool: &Arc<Pool>) -> Attempt {
         // It waits for a buffer only if it has something to put there.
         let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
         // SAFETY: room for the one byte that is asked for.
-        let peeked = unsafe { libc::recv(header.target.fd, (&raw mut byte).cast(), 1, flags) };
+        let peeked =
+            unsafe { libc::recv(header.target.get().fd, (&raw mut byte).cast(), 1, flags) };
         return Attempt::Done(moved(peeked).map(|_| Output::Starved), false);
     };
     let (to, room) = buffer.spare_parts();
@@ -115,10 +125,26 @@ unsafe fn send(header: &Header) -> Attempt {
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {
-    Attempt::Done(
-        SockRef::from(&fd).accept().map(|(socket, _)| Output::Accepted(Socket::Os(socket.into()))),
-        false,
-    )
+    let accepted = SockRef::from(&fd).accept().map(|(socket, peer)| {
+        let peer = peer.as_socket().map(Box::new);
+        Output::Accepted(Accepted { socket: Socket::Os(socket.into()), peer })
+    });
+    Attempt::Done(accepted, false)
+}
+
+#[cfg(target_os = "linux")]
+unsafe fn transmit_file(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
+    // SAFETY: owned.
+    let Detail::TransmitFile(what) = &unsafe { header.work() }.detail else {
+        return Attempt::Done(Err(crate::error::wrong_kind()), false);
+    };
+    // As for `send`.
+    Attempt::Done(some_now(fd, what).map(Output::Bytes), false)
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn transmit_file(_: &Header, _: BorrowedFd<'_>) -> Attempt {
+    Attempt::Done(Err(crate::error::not_here()), false)
 }
 
 unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {

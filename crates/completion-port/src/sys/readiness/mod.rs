@@ -90,7 +90,7 @@ impl Readiness {
     unsafe fn pursue(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller owns it, and so does this function until it parks it.
         let header = unsafe { op.as_ref() };
-        let index = header.target.token as usize;
+        let index = header.target.get().token as usize;
         let side = header.kind.side();
         loop {
             let seen = {
@@ -153,7 +153,7 @@ impl Driver for Readiness {
 
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: not settled yet (the contract), so it exists; only constants are read before it is found to be ours.
-        let (target, side) = unsafe { (op.as_ref().target, op.as_ref().kind.side()) };
+        let (target, side) = unsafe { (op.as_ref().target.get(), op.as_ref().kind.side()) };
         {
             let mut sockets = self.sockets();
             let lane = &mut sockets[target.token as usize][side as usize];
