@@ -119,6 +119,20 @@ pub(crate) fn wrong_kind() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "this kind of handle has no such operation")
 }
 
+pub(crate) fn not_here() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this operation is not to be had on this system or this kind of driver (a simulated network has none)",
+    )
+}
+
+pub(crate) fn not_a_range() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the range does not lie within the file, or it is not an ordinary file",
+    )
+}
+
 pub(crate) fn wrong_driver() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

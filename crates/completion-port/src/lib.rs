@@ -15,9 +15,9 @@ mod schedule;
 mod sys;
 
 pub use buffer::{Buffer, PoolOptions, PoolSnapshot};
-pub use handle::{Handle, NotAssociated, Source, TimerId};
+pub use handle::{HalfAccepted, Handle, NotAssociated, Source, TimerId};
 pub use net::{Started, TcpSocket};
-pub use operation::{Completion, OpId, OpKind, Refused};
+pub use operation::{Addresses, Completion, OpId, OpKind, Refused};
 pub use port::{Builder, CloseOnDrop, CompletionPort, GetError, InFlight, Snapshot};
 pub use schedule::{Counters, Release, Waking, blocking};
 pub use sys::{

@@ -85,8 +85,11 @@ fn kinds_have_one_word_each() {
         (OpKind::Send, "send"),
         (OpKind::Accept, "accept"),
         (OpKind::AcceptEach, "accept_each"),
+        (OpKind::AcceptWith, "accept_with"),
         (OpKind::Connect, "connect"),
         (OpKind::End, "end"),
+        (OpKind::Disconnect, "disconnect"),
+        (OpKind::TransmitFile, "transmit_file"),
         (OpKind::Post, "post"),
     ];
     for (kind, word) in kinds {

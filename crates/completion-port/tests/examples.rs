@@ -6,6 +6,9 @@ mod chat;
 mod echo_client;
 #[path = "../examples/event_echo_server.rs"]
 mod event_echo_server;
+#[cfg(target_os = "linux")]
+#[path = "../examples/file_server.rs"]
+mod file_server;
 #[path = "../examples/iocp_echo_server.rs"]
 mod iocp_echo_server;
 #[path = "../examples/overlapped_echo_server.rs"]
@@ -147,4 +150,39 @@ fn a_slow_reader_is_dropped() {
     }
     teller.say("/who");
     while teller.hear() != "* 1 in lobby" {}
+}
+
+/// Several at once, one that connects and says nothing, and one that ends without a word.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_file_server_sends_head_file_and_tail() {
+    const LEN: usize = 3 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let path = std::env::temp_dir().join(format!("file-server-{}", std::process::id()));
+    std::fs::write(&path, util::pattern(0, LEN)).expect("written");
+    let file = std::fs::File::open(&path).expect("a file");
+    std::fs::remove_file(&path).expect("its name is not needed");
+    thread::spawn(move || file_server::serve(listener, file));
+    let connect = || util::patient(TcpStream::connect(address).expect("connected"));
+    let silent = connect();
+    drop(connect());
+    let all = [
+        format!("FILE {LEN}\n").as_bytes(),
+        &util::pattern(0, LEN),
+        format!("\nEND {LEN}\n").as_bytes(),
+    ]
+    .concat();
+    thread::scope(|s| {
+        for _ in 0..20 {
+            s.spawn(|| {
+                let mut client = connect();
+                client.write_all(b"please\n").expect("sent");
+                let mut got = Vec::new();
+                client.read_to_end(&mut got).expect("an orderly end");
+                util::assert_same(&got, &all, "the answer");
+            });
+        }
+    });
+    drop(silent);
 }

@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use completion_port::{CompletionPort, Handle, NotAssociated, OpId, TcpSocket, simulated::Network};
+use completion_port::{
+    Buffer, CompletionPort, Handle, NotAssociated, OpId, TcpSocket, simulated::Network,
+};
 use socket2::SockRef;
 use util::{connection, get, pair};
 
@@ -178,4 +180,32 @@ fn networks_do_not_mix() {
     let refused = real.associate(socket, 2).expect_err("a simulated socket");
     assert_eq!((refused.error.kind(), refused.key), (io::ErrorKind::InvalidInput, 2));
     simulated.associate(refused.source, 2).expect("it is as it was");
+}
+
+/// What a simulated network has not is refused when it is started, and everything comes back; the rest works there too.
+#[test]
+fn a_simulated_network_says_what_it_has_not() {
+    let network = Network::new(3);
+    let port: CompletionPort<u8, u8> =
+        CompletionPort::builder().simulated(&network).build().expect("a port");
+    let (listener, _address) = network.listener();
+    let listener = port.associate(listener, 1).expect("associated");
+    let refused = listener.accept_with(Buffer::with_capacity(9), 7).expect_err("not there");
+    assert_eq!((refused.error.kind(), refused.context), (io::ErrorKind::Unsupported, 7));
+    assert_eq!(refused.buffer.capacity(), 9);
+
+    let (socket, _peer) = network.connection();
+    let stream = port.associate(socket, 2).expect("associated");
+    let file = std::fs::File::open("Cargo.toml").expect("there");
+    let head = Buffer::from(&b"head"[..]);
+    let refused = stream.transmit_file(file, .., head, Buffer::new(), 8).expect_err("not there");
+    assert_eq!((refused.error.kind(), refused.context), (io::ErrorKind::Unsupported, 8));
+    assert_eq!(&refused.buffer[0][..], b"head");
+    let refused = stream.disconnect_reuse(Duration::MAX, 9).expect_err("not there");
+    assert_eq!((refused.error.kind(), refused.context), (io::ErrorKind::Unsupported, 9));
+
+    stream.disconnect(4).expect("started");
+    let done = port.get_timeout(Duration::from_secs(1)).expect("a packet");
+    assert_eq!((done.context, done.result.expect("disconnected")), (4, 0));
+    assert!(stream.send(Buffer::from(&b"late"[..]), 5).is_err());
 }

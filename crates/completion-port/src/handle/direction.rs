@@ -97,13 +97,13 @@ impl Direction {
         }
     }
 
-    /// Names it no longer: it is over.
+    /// Names it no longer, if it does: it is over, or goes on beside. One that has waited its turn is not named.
     pub(super) fn release(&mut self, op: NonNull<Header>) {
         if self.is_abreast() {
             self.queued -= 1;
             // SAFETY: it was engaged, and as above.
             unsafe { abreast::remove(&mut self.active, op) };
-        } else {
+        } else if self.active == Some(op) {
             self.active = None;
         }
     }

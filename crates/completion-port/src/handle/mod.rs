@@ -2,12 +2,14 @@
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
 //! - [`settle`]: what the end of an operation means, and what happens next in its direction. [`stop`]: how it is ended early.
+//! - [`beside`]: accepts that wait for first data go on beside their direction.
 //! - [`timer`]: timers, and deadlines of operations.
 //! - [`source`]: what can be associated. [`association`]: and only once.
 //!
 //! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
 
 mod association;
+mod beside;
 mod direction;
 mod settle;
 mod source;
@@ -30,6 +32,8 @@ use socket2::SockRef;
 
 pub(crate) use self::association::Association;
 pub(crate) use self::association::Identity;
+pub(crate) use self::beside::Besides;
+pub use self::beside::HalfAccepted;
 pub(crate) use self::direction::{Closed, Direction};
 pub(crate) use self::source::Role;
 pub(crate) use self::source::sealed;
@@ -136,10 +140,39 @@ impl<K, T> Inner<K, T> {
         self.skips.store(true, Ordering::Relaxed);
     }
 
+    /// Looks at each operation of a direction that is not over.
+    pub(crate) fn each(&self, side: Side, look: impl FnMut(&Header)) {
+        let direction = self.side(side);
+        self.each_in(&direction, look);
+    }
+
+    /// The same, for who holds the direction's lock.
+    fn each_in(&self, direction: &Direction, mut look: impl FnMut(&Header)) {
+        direction.each(&mut look);
+        for op in beside::those(self, direction) {
+            // SAFETY: it exists while it is listed, and the lock is held; only constants and atomics are looked at.
+            look(unsafe { op.as_ref() });
+        }
+    }
+
+    /// After a graceful end: makes the socket fit to connect again, and forgets what became of its last connection.
+    fn renew(&self, direction: &mut Direction) -> io::Result<()> {
+        // The only place where both are held: the reading one first.
+        let mut out = self.side(Side::Out);
+        self.socket.as_ref().map_or(Ok(()), Socket::dissolve)?;
+        self.reset.store(false, Ordering::Relaxed);
+        self.finished.store(false, Ordering::Relaxed);
+        out.finishing = false;
+        direction.finishing = false;
+        direction.flushed = false;
+        Ok(())
+    }
+
     /// A cancelled connect leaves the system connecting: what is queued behind it would wait for the outcome.
     pub(crate) fn stop_connecting(&self) {
         if let Some(socket) = &self.socket {
-            socket.stop_connecting();
+            // Should it fail, the attempt goes on, which is no worse.
+            let _ = socket.dissolve();
         }
     }
 
@@ -282,19 +315,23 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             return Err((error::wrong_kind(), op));
         }
         let Some(socket) = &inner.socket else { return Err((error::wrong_kind(), op)) };
+        let special = matches!(kind, OpKind::AcceptWith | OpKind::TransmitFile);
+        if socket.os().is_none() && (special || op.header.reuses()) {
+            return Err((error::not_here(), op));
+        }
         let mut direction = inner.side(kind.side());
         if let Some(e) = direction.refusal(inner.port.queue_limit) {
             return Err((e, op));
         }
-        op.header.target = socket.target(inner.token);
+        op.header.target.set(socket.target(inner.token));
         if matches!(inner.role, Role::PipeReader | Role::PipeWriter) {
             op.header.mark_pipe();
         }
         op.header.started = inner.port.age();
         op.header.sequence = direction.number();
         let id = OpId { side: kind.side(), sequence: op.header.sequence };
-        // A graceful end is the last that is started in its direction.
-        direction.finishing |= kind == OpKind::End;
+        // It is the last that is started in its direction.
+        direction.finishing |= matches!(kind, OpKind::End | OpKind::Disconnect);
         let op = op.into_header();
         if direction.is_abreast() {
             direction.engage(op);

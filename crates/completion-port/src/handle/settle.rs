@@ -15,13 +15,13 @@ use std::{
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
-use super::{Aside, Closed, Direction, Handle, Inner, prepare, stop::close_into, timer};
+use super::{Aside, Closed, Direction, Handle, Inner, beside, prepare, stop::close_into, timer};
 use crate::{
     Buffer, error,
     operation::{
         Completion, Context, Detail, Each, Header, OpId, OpKind, Operation, Parts, Place, Side,
     },
-    sys::{Event, Message, Output, Socket, file},
+    sys::{Accepted, Event, Message, Output, file},
 };
 
 /// Where packets go.
@@ -83,9 +83,7 @@ impl After {
         sink: Sink<'_, K, T>,
     ) -> Option<Box<dyn Any + Send>> {
         let mut panic = self.panic;
-        if self.drained {
-            // The outcome of a shutdown that had to wait has nobody to be told to; the peer's side shows it.
-            let _ = inner.shut(Shutdown::Write);
+        if self.drained && finish(inner) {
             let mut direction = inner.side(Side::In);
             direction.flushed = true;
             let resting = direction.active.filter(|op| {
@@ -105,6 +103,17 @@ impl After {
     }
 }
 
+/// Ends writing, behind everything that was to be sent. False if the handle has been renewed since.
+fn finish<K, T>(inner: &Inner<K, T>) -> bool {
+    // Behind the lock: a new connection of the handle's must not be shut.
+    let direction = inner.side(Side::Out);
+    if direction.finishing {
+        // The outcome of a shutdown that had to wait has nobody to be told to; the peer's side shows it.
+        let _ = inner.shut(Shutdown::Write);
+    }
+    direction.finishing
+}
+
 /// What an event made of its operation.
 pub(super) enum Verdict {
     /// Its packet is made; the direction is free.
@@ -113,6 +122,8 @@ pub(super) enum Verdict {
     Pending,
     /// It is to be started again.
     Again,
+    /// It goes on beside its direction, and is to be started there; the direction is free.
+    Beside,
 }
 
 /// Settles what a driver reported. A panic of the user's maker is returned.
@@ -204,8 +215,11 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                 direction = inner.side(Side::In);
             }
             match conclude(inner, &mut direction, event_now, &mut after, sink) {
-                Verdict::Over => {}
-                Verdict::Pending => return after,
+                Verdict::Over | Verdict::Pending => {}
+                Verdict::Beside => {
+                    // SAFETY: ours, complete, and in no list that owns it; it keeps its socket open.
+                    event = unsafe { inner.port.start(op, None) };
+                }
                 Verdict::Again => {
                     // SAFETY: ours, complete, and in no list; the handle it holds keeps the socket open.
                     event = unsafe {
@@ -214,18 +228,17 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
                         } else if turns == TURN {
                             header.defer();
                             inner.port.defer(Aside { handle: Handle(inner.clone()), op });
-                            return after;
+                            None
                         } else {
                             turns += 1;
                             header.resume();
                             inner.port.start(op, None)
                         }
                     };
-                    if event.is_none() {
-                        return after;
-                    }
-                    continue;
                 }
+            }
+            if event.is_some() {
+                continue;
             }
         }
         if !direction.is_free() {
@@ -237,11 +250,27 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
         };
         direction.engage(op);
         // SAFETY: taken from the queue, so it is ours; complete, and its socket is open.
-        event = unsafe { inner.port.start(op, None) };
+        event = unsafe { begin(inner, op) };
         if event.is_none() {
             return after;
         }
     }
+}
+
+/// Starts an operation whose turn it is.
+///
+/// # Safety
+///
+/// The caller owns it, and its socket is open.
+unsafe fn begin<K, T>(inner: &Inner<K, T>, op: NonNull<Header>) -> Option<Event> {
+    // SAFETY: owned by the caller.
+    if unsafe { op.as_ref() }.kind == OpKind::Disconnect {
+        // No driver is needed: everything before it has gone, and to say so does not block.
+        let told = inner.shut_if_connected(Shutdown::Write);
+        return Some(Event::last(op, told.map(|()| Output::Bytes(0))));
+    }
+    // SAFETY: handed on.
+    unsafe { inner.port.start(op, None) }
 }
 
 /// Decides what an event means, and makes the packet if there is one.
@@ -283,6 +312,17 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
             }
             return Verdict::Again;
         }
+        Ok(Output::Accepted(accepted)) if kind == OpKind::AcceptWith => {
+            if header.cancelled() {
+                Err(error::cancelled())
+            } else {
+                // SAFETY: handed over, and the direction's lock is held.
+                match unsafe { beside::step_aside(inner, direction, op, accepted) } {
+                    Ok(()) => return Verdict::Beside,
+                    Err(e) => Err(e),
+                }
+            }
+        }
         // The connection was gone before it could be accepted; the listener is well.
         Err(e)
             if kind == OpKind::AcceptEach
@@ -308,24 +348,40 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         }
         Err(e) => Err(e),
     };
-    let (result, accepted) = match result {
+    let (result, mut accepted) = match result {
         Ok(Outcome { moved, accepted }) => (Ok(moved), accepted),
         Err(e) => (Err(e), None),
     };
-    if kind == OpKind::Connect
-        && header.cancelled()
-        && result.is_err()
-        && direction.active == Some(op)
-    {
+    let connecting = kind == OpKind::Connect
+        // SAFETY: handed over.
+        && matches!(unsafe { &header.work().detail }, Detail::Connect(_));
+    if connecting && header.cancelled() && result.is_err() && direction.active == Some(op) {
         inner.stop_connecting();
     }
-    let result = as_told(inner, result, header, direction.closed);
+    let mut result = as_told(inner, result, header, direction.closed);
     direction.release(op);
     if header.timed() {
         let id = OpId { side: kind.side(), sequence: header.sequence };
         timer::forget(inner, id);
     }
-    after.ended |= kind == OpKind::End;
+    match kind {
+        OpKind::AcceptWith => {
+            // SAFETY: handed over, and the direction's lock is held.
+            let brought = unsafe { beside::come_back(inner, op) };
+            accepted = brought.filter(|_| result.is_ok());
+        }
+        // It may be said again, or something be sent after all.
+        OpKind::Disconnect => direction.finishing = result.is_ok(),
+        OpKind::End => {
+            if header.reuses() && result.is_ok() {
+                result = result.and_then(|moved| inner.renew(direction).map(|()| moved));
+                after.ended |= result.is_err();
+            } else {
+                after.ended = true;
+            }
+        }
+        _ => {}
+    }
     // SAFETY: it is over and named nowhere any more: ours to take apart.
     let (packet, maker) = unsafe { take_apart::<K, T>(op, result, accepted) };
     after.garbage.extend(maker);
@@ -338,7 +394,7 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
 /// What a finished operation has to show.
 struct Outcome {
     moved: usize,
-    accepted: Option<Socket>,
+    accepted: Option<Accepted>,
 }
 
 /// How far an output takes an operation: to its outcome, or not there yet.
@@ -355,7 +411,30 @@ unsafe fn progress(
     // SAFETY: owned by the caller.
     let work = unsafe { header.work() };
     Ok(match (header.kind, output) {
-        (OpKind::Send, Output::Bytes(sent)) => {
+        (OpKind::Connect, Output::Bytes(_)) if matches!(work.detail, Detail::Connect(_)) => {
+            if work.buffer.is_empty() {
+                return Ok(Ok(outcome(0)));
+            }
+            // From here on it is a send, of the first data.
+            work.detail = Detail::None;
+            work.step = 0;
+            return Err(Verdict::Again);
+        }
+        (OpKind::TransmitFile, Output::Bytes(sent)) => {
+            let Detail::TransmitFile(what) = &mut work.detail else {
+                return Ok(Err(error::wrong_kind()));
+            };
+            if what.advance(sent) {
+                Ok(outcome(what.total() as usize))
+            } else if header.cancelled() {
+                Err(error::cancelled())
+            } else if sent == 0 {
+                Err(io::ErrorKind::WriteZero.into())
+            } else {
+                return Err(Verdict::Again);
+            }
+        }
+        (OpKind::Send | OpKind::Connect, Output::Bytes(sent)) => {
             work.done += sent;
             let total = match &mut work.detail {
                 Detail::Gather(gather) => {
@@ -415,7 +494,7 @@ unsafe fn progress(
         },
         // Of a continuing receive only, which has made its packet of it.
         (_, Output::Datagram(buffer, _)) => Ok(outcome(buffer.len())),
-        (_, Output::Accepted(socket)) => Ok(Outcome { moved: 0, accepted: Some(socket) }),
+        (_, Output::Accepted(accepted)) => Ok(Outcome { moved: 0, accepted: Some(accepted) }),
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
     })
@@ -448,7 +527,9 @@ fn as_told<K, T>(
     }
     match (header.kind, result) {
         // Neither has a connection that could be aborted (S94, S96).
-        (OpKind::Accept | OpKind::AcceptEach, Err(_)) => Err(error::cancelled()),
+        (OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith, Err(_)) => {
+            Err(error::cancelled())
+        }
         (kind, Err(_)) if kind == OpKind::SendTo || kind.receives_datagrams() => {
             Err(error::cancelled())
         }
@@ -469,7 +550,7 @@ fn as_told<K, T>(
 unsafe fn take_apart<K, T>(
     op: NonNull<Header>,
     result: io::Result<usize>,
-    accepted: Option<Socket>,
+    accepted: Option<Accepted>,
 ) -> (Option<Completion<K, T>>, Option<Garbage>) {
     // SAFETY: of these K and T, from `Handle::start`, and the caller's alone.
     let op = unsafe { Place::<K, T>::from_header(op) }.into_inner();
@@ -478,6 +559,7 @@ unsafe fn take_apart<K, T>(
     let (handle, context) = (op.handle, op.context);
     let (buffers, message) = match work.detail {
         Detail::Gather(gather) => (gather.into_buffers(), None),
+        Detail::TransmitFile(what) => (what.into_buffers().into(), None),
         Detail::Vectored(vectored) => (vectored.into_buffers(), None),
         Detail::Message(message) => (Vec::new(), Some(message)),
         _ => (Vec::new(), None),
@@ -511,7 +593,7 @@ unsafe fn take_apart<K, T>(
 /// # Safety
 ///
 /// The caller settles the operation, of these K and T.
-unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Socket) -> Option<Completion<K, T>> {
+unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Accepted) -> Option<Completion<K, T>> {
     let op = op.cast::<Operation<K, T>>().as_ptr();
     // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
     let (context, handle, sequence) =

@@ -92,19 +92,23 @@ impl Role {
     pub(crate) fn can(self, kind: OpKind) -> bool {
         match kind {
             OpKind::Post | OpKind::Timer | OpKind::Every => true,
-            OpKind::Accept | OpKind::AcceptEach => {
-                matches!(self, Role::Listener | Role::UnixListener)
-            }
+            OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith => self.is_listener(),
             OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
                 self == Role::Datagram
             }
             OpKind::Recv | OpKind::RecvLent => matches!(self, Role::Stream | Role::PipeReader),
             OpKind::Send => matches!(self, Role::Stream | Role::PipeWriter),
-            OpKind::Connect | OpKind::End => self == Role::Stream,
+            OpKind::Connect | OpKind::End | OpKind::Disconnect | OpKind::TransmitFile => {
+                self == Role::Stream
+            }
             OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
                 self == Role::File
             }
         }
+    }
+
+    pub(crate) fn is_listener(self) -> bool {
+        matches!(self, Role::Listener | Role::UnixListener)
     }
 
     pub(crate) fn medium(self) -> Medium {

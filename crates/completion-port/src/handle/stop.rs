@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Closed, Direction, Inner, Role,
+    Closed, Direction, Inner, Role, beside,
     settle::{After, Sink, conclude, deliver, pump},
     timer,
 };
@@ -48,13 +48,22 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
         let header = unsafe { op.as_ref() };
         if which(header) {
             found += usize::from(header.cancel());
-            let active = direction.active;
             let event = Event::last(op, Err(error::cancelled()));
             // A cancelled operation is always over with this.
             let _over = conclude(inner, &mut direction, event, &mut after, sink);
-            direction.active = active;
         } else {
             direction.enqueue(op);
+        }
+    }
+    for op in beside::those(inner, &direction) {
+        // SAFETY: it exists while it is listed, and the lock is held; only constants and atomics are used.
+        let header = unsafe { op.as_ref() };
+        if which(header) && header.cancel() {
+            found += 1;
+            if let Some(event) = take_back(inner, op) {
+                // As above, or with what had come.
+                let _over = conclude(inner, &mut direction, event, &mut after, sink);
+            }
         }
     }
     let Some(op) = direction.active else { return (found, after) };
@@ -71,12 +80,13 @@ pub(super) fn cancel_into<K: Send + Sync + 'static, T: Send + 'static>(
     (found, after)
 }
 
-/// Takes an active operation, which was marked, back from where it is, or asks its driver for it. The lock of its direction is held.
+/// Takes an operation that was marked back from where it is, or asks its driver for it. It is active or goes on beside, and the lock of its
+/// direction is held.
 fn take_back<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     op: NonNull<Header>,
 ) -> Option<Event> {
-    // SAFETY: it exists while it is active; only constants and atomics are used.
+    // SAFETY: it exists while it is named behind the lock; only constants and atomics are used.
     let header = unsafe { op.as_ref() };
     if header.starved() {
         // If somebody has just taken it from the list to revive it, that thread finds it cancelled.
@@ -86,7 +96,7 @@ fn take_back<K: Send + Sync + 'static, T: Send + 'static>(
     } else if header.resting() {
         Some(Event::last(op, Err(error::cancelled())))
     } else {
-        // SAFETY: active, so its last event has not been settled.
+        // SAFETY: named, so its last event has not been settled.
         unsafe { inner.port.cancel(op) }
     }
 }
@@ -123,7 +133,7 @@ pub(super) fn expire<K: Send + Sync + 'static, T: Send + 'static>(
     op: OpId,
 ) {
     let direction = inner.side(op.side);
-    direction.each(|header| {
+    inner.each_in(&direction, |header| {
         // One that was cancelled before ends as cancelled.
         if header.sequence == op.sequence && !header.cancelled() {
             header.mark_expired();

@@ -204,7 +204,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         // Behind this lock the operation cannot end: what is armed here is disarmed there.
         let direction = inner.side(op.side);
         let mut timed = None;
-        direction.each(|header| {
+        inner.each_in(&direction, |header| {
             if header.sequence == op.sequence && !header.cancelled() {
                 timed = Some(header.set_timed());
             }

@@ -2,6 +2,7 @@
 
 use super::recv::one;
 use crate::{
+    Buffer, error,
     handle::{Handle, prepare},
     operation::{Context, Each, OpId, OpKind, Operation, Refused},
 };
@@ -32,9 +33,58 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "AcceptEx")]
     pub fn accept(&self, context: T) -> Result<OpId, Refused<T>> {
-        self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context))).map_err(
-            |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
+        self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context)).with_peer())
+            .map_err(|(error, op)| Refused {
+                error,
+                buffer: (),
+                context: one(op.into_inner().context),
+            })
+    }
+
+    /// Starts to accept one connection and to receive its first data into the spare room of `buffer`: `AcceptEx` with a receive length
+    /// (S137). It completes when the peer has sent anything, with the bytes of that, or with `Ok(0)` if it has ended without a word (S138).
+    /// [`Completion::accepted`](crate::Completion::accepted) is the new socket, [`Completion::addresses`](crate::Completion::addresses)
+    /// both its addresses. (Of a Unix listener it is [`accepted_unix`](crate::Completion::accepted_unix), and there are no addresses.)
+    ///
+    /// Accepts are served in call order (S145). One that has its connection does not hold up the next while it waits for data; but a silent
+    /// client keeps it, with its buffer, until it is cancelled: [`Handle::half_accepted`] tells for how long (S144). A cancelled one, or
+    /// one whose listener is closed, closes the connection that it had.
+    ///
+    /// # Errors
+    ///
+    /// Refused, with buffer and context given back: no listener, closed, a buffer without spare room, too many queued; on a simulated
+    /// network (`Unsupported`).
+    ///
+    /// ```
+    /// use completion_port::{Buffer, CompletionPort};
+    /// use std::{io::Write, net::{TcpListener, TcpStream}};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<&str, ()>::new()?;
+    /// port.associate(listener, "listener")?.accept_with(Buffer::with_capacity(64), ())?;
+    ///
+    /// let mut client = TcpStream::connect(address)?;
+    /// client.write_all(b"hello")?;
+    /// let mut done = port.get()?;
+    /// assert!(done.accepted().is_some());
+    /// assert_eq!(&done.buffer[..], b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AcceptEx")]
+    pub fn accept_with(&self, buffer: Buffer, context: T) -> Result<OpId, Refused<T, Buffer>> {
+        if buffer.spare() == 0 {
+            return Err(Refused { error: error::full_buffer(), context, buffer });
+        }
+        self.launch(
+            Operation::new(OpKind::AcceptWith, self.clone(), Context::One(context))
+                .with_buffer(buffer)
+                .with_peer(),
         )
+        .map_err(|(error, op)| {
+            let Operation { header, context, .. } = op.into_inner();
+            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
+        })
     }
 
     /// Starts to accept every connection that comes, until it is cancelled, the listener is closed, or the system refuses (no

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::recv::one;
 use crate::{
+    Buffer, error,
     handle::Handle,
     operation::{Context, OpId, OpKind, Operation, Refused},
 };
@@ -80,6 +81,50 @@ impl From<OwnedFd> for TcpSocket {
 }
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
+    /// Starts to connect and to send `buffer` as the first data: `ConnectEx` with a send buffer. It completes when all of that has gone,
+    /// with its bytes (S149), and gives the buffer back. Sends that are started meanwhile follow it. A refused connection has sent nothing,
+    /// and the handle can connect again (S150). Cancelled, it may have connected, and sent a part: close the handle then.
+    ///
+    /// # Errors
+    ///
+    /// Refused, with buffer and context given back: as [`Handle::connect`], and if the buffer is empty.
+    ///
+    /// ```
+    /// use completion_port::{Buffer, CompletionPort, TcpSocket};
+    /// use std::{io::Read, net::TcpListener};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// let client = port.associate(TcpSocket::new(&address)?, ())?;
+    /// client.connect_with(address, Buffer::from(b"hello".to_vec()), ())?;
+    /// assert_eq!(port.get()?.result?, 5);
+    /// let mut got = [0; 5];
+    /// listener.accept()?.0.read_exact(&mut got)?;
+    /// assert_eq!(&got, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "ConnectEx")]
+    pub fn connect_with(
+        &self,
+        address: SocketAddr,
+        buffer: Buffer,
+        context: T,
+    ) -> Result<OpId, Refused<T, Buffer>> {
+        if buffer.is_empty() {
+            return Err(Refused { error: error::empty_buffer(), context, buffer });
+        }
+        self.launch(
+            Operation::new(OpKind::Connect, self.clone(), Context::One(context))
+                .with_address(address)
+                .with_buffer(buffer),
+        )
+        .map_err(|(error, op)| {
+            let Operation { header, context, .. } = op.into_inner();
+            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
+        })
+    }
+
     /// Starts to connect: `ConnectEx`. Sends that are started meanwhile follow it. A refused connection completes with
     /// [`Situation::ConnectionRefused`](crate::error::Situation::ConnectionRefused) (S150).
     ///

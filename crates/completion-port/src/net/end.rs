@@ -23,6 +23,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     ///
     /// Refused, with the context given back: no stream, closed, ending already, too many queued.
     ///
+    /// [`Handle::disconnect`] tells only the peer, [`Handle::disconnect_reuse`] leaves the handle open to connect again.
+    ///
     /// ```
     /// use completion_port::{Buffer, CompletionPort};
     /// use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
@@ -46,10 +48,20 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// ```
     #[doc(alias = "DisconnectEx")]
     pub fn end(&self, deadline: Duration, context: T) -> Result<OpId, Refused<T>> {
-        let id =
-            self.launch(Operation::new(OpKind::End, self.clone(), Context::One(context))).map_err(
-                |(error, op)| Refused { error, buffer: (), context: one(op.into_inner().context) },
-            )?;
+        self.start_end(Operation::new(OpKind::End, self.clone(), Context::One(context)), deadline)
+    }
+
+    /// A graceful end, whatever becomes of the handle then.
+    pub(super) fn start_end(
+        &self,
+        op: Operation<K, T>,
+        deadline: Duration,
+    ) -> Result<OpId, Refused<T>> {
+        let id = self.launch(op).map_err(|(error, op)| Refused {
+            error,
+            buffer: (),
+            context: one(op.into_inner().context),
+        })?;
         // It may be over already.
         if self.expire(id, deadline) {
             stop_reading(&self.0, id.sequence);

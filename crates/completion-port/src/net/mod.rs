@@ -3,11 +3,13 @@
 mod accept;
 mod connect;
 mod datagram;
+mod disconnect;
 mod end;
 mod inline;
 mod options;
 mod recv;
 mod send;
+mod transmit_file;
 
 pub use connect::TcpSocket;
 pub use inline::Started;

@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::OpKind;
+use super::{Addresses, OpKind};
 use crate::{
     buffer::Buffer,
     handle::{Handle, Role, Untaken},
@@ -52,7 +52,7 @@ struct Rest {
 
 enum Extra {
     None,
-    Accepted(sys::Socket),
+    Accepted(sys::Accepted),
     Buffers(Vec<Buffer>),
     Message(Box<sys::Message>),
     /// To be dropped with the packet.
@@ -68,7 +68,7 @@ pub(crate) struct Parts<K: 'static, T: 'static> {
     pub kind: OpKind,
     pub last: bool,
     pub sequence: u64,
-    pub accepted: Option<sys::Socket>,
+    pub accepted: Option<sys::Accepted>,
     pub buffers: Vec<Buffer>,
     pub message: Option<Box<sys::Message>>,
 }
@@ -88,7 +88,7 @@ impl<K, T> Completion<K, T> {
             message,
         } = parts;
         let extra = match (accepted, message) {
-            (Some(socket), _) => Extra::Accepted(socket),
+            (Some(accepted), _) => Extra::Accepted(accepted),
             (None, Some(message)) => Extra::Message(message),
             (None, None) if buffers.is_empty() => Extra::None,
             (None, None) => Extra::Buffers(buffers),
@@ -134,7 +134,7 @@ impl<K, T> Completion<K, T> {
 
     fn accepted_by(&mut self, listener: Role) -> Option<sys::Socket> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
-            Extra::Accepted(socket) if self.handle.0.role == listener => Some(socket),
+            Extra::Accepted(accepted) if self.handle.0.role == listener => Some(accepted.socket),
             other => {
                 self.rest.extra = other;
                 None
@@ -142,8 +142,35 @@ impl<K, T> Completion<K, T> {
         }
     }
 
+    /// Both addresses of the connection that an accept has brought: `GetAcceptExSockaddrs`. Asked for before the socket is taken
+    /// ([`Completion::accepted`]). The peer's mostly came with the connection, and is told even if the peer has gone since; what did not
+    /// come along the system is asked for now. `None` if there is no such socket, it is of the
+    /// Unix domain, or the system cannot tell any more.
+    ///
+    /// ```
+    /// use completion_port::CompletionPort;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let port = CompletionPort::<(), ()>::new()?;
+    /// port.associate(listener, ())?.accept(())?;
+    /// let client = TcpStream::connect(address)?;
+    /// let addresses = port.get()?.addresses().expect("a connection came");
+    /// assert_eq!((addresses.local, addresses.peer), (address, client.local_addr()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetAcceptExSockaddrs")]
+    pub fn addresses(&self) -> Option<Addresses> {
+        match &self.rest.extra {
+            Extra::Accepted(accepted) => Addresses::of(accepted),
+            _ => None,
+        }
+    }
+
     /// The buffers of an operation on several, once: a [`Handle::send_vectored`](crate::Handle::send_vectored),
-    /// [`Handle::read_vectored_at`](crate::Handle::read_vectored_at) or [`Handle::write_vectored_at`](crate::Handle::write_vectored_at).
+    /// [`Handle::read_vectored_at`](crate::Handle::read_vectored_at) or [`Handle::write_vectored_at`](crate::Handle::write_vectored_at);
+    /// head and tail of a [`Handle::transmit_file`](crate::Handle::transmit_file).
     pub fn buffers(&mut self) -> Vec<Buffer> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
             Extra::Buffers(buffers) => buffers,
@@ -184,7 +211,9 @@ impl<K, T> Completion<K, T> {
     #[cfg(feature = "simulated")]
     pub(crate) fn accepted_simulated(&mut self) -> Option<sys::simulated::Socket> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
-            Extra::Accepted(sys::Socket::Simulated(socket)) => Some(socket),
+            Extra::Accepted(sys::Accepted { socket: sys::Socket::Simulated(socket), .. }) => {
+                Some(socket)
+            }
             other => {
                 self.rest.extra = other;
                 None

@@ -24,19 +24,21 @@
 //! [`Header::take_up`] draw it: a release store where an operation leaves our hands, an acquire load where it comes back.
 
 pub(crate) mod abreast;
+mod addresses;
 mod completion;
 mod place;
 mod queue;
 mod refused;
 
 use std::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     fmt,
     net::SocketAddr,
     ptr::NonNull,
     sync::atomic::{AtomicU8, AtomicU16, Ordering},
 };
 
+pub use addresses::Addresses;
 pub use completion::Completion;
 pub(crate) use completion::Parts;
 pub(crate) use place::Place;
@@ -75,7 +77,7 @@ pub struct OpId {
 pub(crate) enum Side {
     /// recv (of datagrams too), accept, the reading half of a graceful end, and reads of a file.
     In,
-    /// send (of datagrams too) and connect; writes and syncs of a file.
+    /// send (of datagrams too), connect, and what else goes behind the sends; writes and syncs of a file.
     Out,
 }
 
@@ -111,10 +113,16 @@ pub enum OpKind {
     Accept,
     /// [`Handle::accept_each`](crate::Handle::accept_each).
     AcceptEach,
-    /// [`Handle::connect`](crate::Handle::connect).
+    /// [`Handle::accept_with`](crate::Handle::accept_with).
+    AcceptWith,
+    /// [`Handle::connect`](crate::Handle::connect) and `connect_with`.
     Connect,
-    /// [`Handle::end`](crate::Handle::end).
+    /// [`Handle::end`](crate::Handle::end) and `disconnect_reuse`.
     End,
+    /// [`Handle::disconnect`](crate::Handle::disconnect).
+    Disconnect,
+    /// [`Handle::transmit_file`](crate::Handle::transmit_file).
+    TransmitFile,
     /// [`Handle::post`](crate::Handle::post).
     Post,
     /// [`Handle::timer`](crate::Handle::timer).
@@ -137,6 +145,8 @@ impl OpKind {
             OpKind::Send
             | OpKind::SendTo
             | OpKind::Connect
+            | OpKind::Disconnect
+            | OpKind::TransmitFile
             | OpKind::WriteAt
             | OpKind::Sync
             | OpKind::SyncData => Side::Out,
@@ -156,8 +166,9 @@ impl OpKind {
 
     /// Whether it does nothing until others act.
     pub(crate) fn only_waits(self) -> bool {
-        use OpKind::{Accept, AcceptEach, Recv, RecvLent};
-        matches!(self, Recv | RecvLent | Accept | AcceptEach) || self.receives_datagrams()
+        use OpKind::{Accept, AcceptEach, AcceptWith, Recv, RecvLent};
+        matches!(self, Recv | RecvLent | Accept | AcceptEach | AcceptWith)
+            || self.receives_datagrams()
     }
 
     /// Whether it takes datagrams, one at a time, each with its sender.
@@ -184,8 +195,11 @@ impl OpKind {
             OpKind::SendTo => "send_to",
             OpKind::Accept => "accept",
             OpKind::AcceptEach => "accept_each",
+            OpKind::AcceptWith => "accept_with",
             OpKind::Connect => "connect",
             OpKind::End => "end",
+            OpKind::Disconnect => "disconnect",
+            OpKind::TransmitFile => "transmit_file",
             OpKind::Post => "post",
             OpKind::ReadAt => "read_at",
             OpKind::WriteAt => "write_at",
@@ -221,6 +235,8 @@ const AT_ONCE: u16 = 1 << 6;
 const PIPE: u16 = 1 << 7;
 /// It has, or had, a deadline.
 const TIMED: u16 = 1 << 8;
+/// A graceful end after which the handle is not closed, but can connect again.
+const REUSES: u16 = 1 << 9;
 
 /// The part of an operation that a driver knows. It is the first field, so a pointer to one is a pointer to the other.
 ///
@@ -234,7 +250,8 @@ pub(crate) struct Header {
     /// Milliseconds from the port's birth to the start, for its age in a snapshot.
     pub started: u32,
     pub sequence: u64,
-    pub target: sys::Target,
+    /// Changed once at most: by the accept that goes on with the socket it has brought, behind the direction's lock.
+    pub target: Cell<sys::Target>,
     /// The one behind it in its [`Queue`], which means something only there.
     link: UnsafeCell<NonNull<Header>>,
     /// The one before it in its row ([`abreast`]), likewise.
@@ -273,6 +290,11 @@ pub(crate) enum Detail {
     At(u64),
     /// The same, for several buffers.
     Vectored(Box<sys::Vectored>),
+    /// Where the system puts the address of who was accepted.
+    Peer(Box<sys::Peer>),
+    /// Of an accept that has its connection, and waits for the first data.
+    FirstData(Box<FirstData>),
+    TransmitFile(Box<sys::TransmitFile>),
 }
 
 impl Detail {
@@ -291,6 +313,13 @@ impl Detail {
             other => *other = Detail::Ticket(ticket),
         }
     }
+}
+
+/// A connection that was accepted and has sent nothing yet.
+pub(crate) struct FirstData {
+    pub accepted: sys::Accepted,
+    /// What the driver's `attach` gave out for it.
+    pub token: u32,
 }
 
 impl Header {
@@ -375,6 +404,11 @@ impl Header {
         self.raise(RESTING);
     }
 
+    /// A graceful end leaves the handle open, to connect again.
+    pub(crate) fn reuses(&self) -> bool {
+        self.has(REUSES)
+    }
+
     pub(crate) fn resting(&self) -> bool {
         self.has(RESTING)
     }
@@ -451,7 +485,7 @@ impl<K, T> Operation<K, T> {
             driver: AtomicU8::new(0),
             started: 0,
             sequence: 0,
-            target: sys::Target::none(),
+            target: Cell::new(sys::Target::none()),
             link: UnsafeCell::new(NonNull::dangling()),
             back: UnsafeCell::new(NonNull::dangling()),
             work: UnsafeCell::new(Work {
@@ -486,6 +520,22 @@ impl<K, T> Operation<K, T> {
 
     pub(crate) fn with_detail(mut self, detail: Detail) -> Self {
         self.header.work.get_mut().detail = detail;
+        self
+    }
+
+    /// With room for the address of who is accepted.
+    pub(crate) fn with_peer(mut self) -> Self {
+        self.header.work.get_mut().detail = Detail::Peer(Box::new(sys::Peer::new()));
+        self
+    }
+
+    pub(crate) fn with_file(mut self, file: sys::TransmitFile) -> Self {
+        self.header.work.get_mut().detail = Detail::TransmitFile(Box::new(file));
+        self
+    }
+
+    pub(crate) fn reusing(self) -> Self {
+        self.header.raise(REUSES);
         self
     }
 }

@@ -104,7 +104,7 @@ fn in_flight<K, T>(shared: &Shared<K, T>) -> usize {
     let mut count = 0;
     for handle in shared.handles() {
         for side in [Side::In, Side::Out] {
-            handle.side(side).each(|_| count += 1);
+            handle.each(side, |_| count += 1);
         }
     }
     count

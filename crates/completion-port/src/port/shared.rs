@@ -13,7 +13,7 @@ use std::{
 use super::{Due, roll::Roll};
 use crate::{
     buffer::Pool,
-    handle::{Aside, Handle, Inner, NotAssociated, Role, Source, sealed},
+    handle::{Aside, Besides, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Detail, Header},
     schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
     sys::{Drivers, Event, choose::DriverChoice},
@@ -36,6 +36,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     born: u32,
     /// Every handle that exists, for a close and a snapshot.
     handles: Mutex<Roll<Weak<Inner<K, T>>>>,
+    /// Accepts that wait for first data.
+    pub beside: Besides,
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
@@ -91,6 +93,7 @@ impl<K, T> Shared<K, T> {
             drain,
             leaked: AtomicUsize::new(0),
             handles: Mutex::new(Roll::new()),
+            beside: Besides::default(),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
             hands: Mutex::new(Vec::new()),

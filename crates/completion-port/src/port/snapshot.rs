@@ -84,7 +84,7 @@ impl<K, T> Shared<K, T> {
         let mut kinds = BTreeMap::<OpKind, (usize, u32)>::new();
         for handle in &handles {
             for side in [Side::In, Side::Out] {
-                handle.side(side).each(|header| {
+                handle.each(side, |header| {
                     let (count, oldest) = kinds.entry(header.kind).or_default();
                     *count += 1;
                     // One that was started meanwhile is of no age.

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::{
     apc::Apc,
     outcome::Outcome,
-    socket::Inner,
+    socket::{Inner, OverlappedSocket},
     start::{Done, Routine},
     timer::{self, Timers},
 };
@@ -332,13 +332,18 @@ impl Place {
     /// The user's code: nothing is borrowed.
     fn call(&self, mut packet: Packet) {
         let peer = packet.peer();
+        let addresses = packet.addresses();
+        let accepted = packet.accepted();
         let buffers = packet.buffers();
         let Completion { result, buffer, context, .. } = packet;
         match context {
             Task::Routine { slot, socket } => {
                 let Some(routine) = self.give_back(slot) else { return };
                 let _running = Running::new(self, Arc::downgrade(&socket));
-                routine(Done::new(socket.into(), result, buffer, buffers, peer));
+                let socket = OverlappedSocket::from(socket);
+                let accepted = accepted.map(|stream| socket.inherit(stream));
+                let done = Done::new(socket, result, buffer, buffers, peer);
+                routine(Done { accepted, addresses, ..done });
             }
             Task::User(apc) => apc(),
             Task::Timer(timer) => timer::call(self, timer, result.unwrap_or(1)),

@@ -86,12 +86,13 @@ impl Inner {
     pub(super) fn handle(
         self: &Arc<Self>,
         port: &CompletionPort<Key, Task>,
+        roles: &[Role],
     ) -> io::Result<Handle<Key, Task>> {
         if self.identity.has_port() {
             return Err(error::has_port());
         }
-        // Before a driver sets the descriptor's mode: listeners have no operations with routines.
-        if !matches!(self.role, Role::Stream | Role::Datagram | Role::File) {
+        // Before a driver sets the descriptor's mode.
+        if !roles.contains(&self.role) {
             return Err(error::wrong_kind());
         }
         let mut handles = self.handles();
@@ -155,6 +156,11 @@ impl OverlappedSocket {
         Self::new(fd, role, nonblocking)
     }
 
+    /// A connection that was accepted from this socket.
+    pub(super) fn inherit(&self, stream: TcpStream) -> Self {
+        Self::new(stream.into(), Role::Stream, self.is_nonblocking())
+    }
+
     pub(super) fn inner(&self) -> &Arc<Inner> {
         &self.0
     }
@@ -189,7 +195,10 @@ impl OverlappedSocket {
             if !is_ready(self, Ready::ToRead)? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            SockRef::from(&*self.0.fd).accept()
+            let listener = SockRef::from(&*self.0.fd);
+            // ... and an accept with a routine may take that one first.
+            listener.set_nonblocking(true)?;
+            listener.accept()
         })?;
         let peer = peer.as_socket().ok_or_else(error::wrong_kind)?;
         Ok((Self::new(socket.into(), Role::Stream, self.is_nonblocking()), peer))
@@ -292,7 +301,7 @@ impl OverlappedSocket {
         self.0.handles_of(None).iter().map(Handle::cancel_all).sum()
     }
 
-    fn own_handles(&self) -> Vec<Handle<Key, Task>> {
+    pub(super) fn own_handles(&self) -> Vec<Handle<Key, Task>> {
         let Ok(Some(place)) = super::place::Place::existing() else { return Vec::new() };
         self.0.handles_of(Some(place.port().shared.scheduler.number()))
     }

@@ -1,14 +1,14 @@
 //! Operations with completion routines.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fs::File, io, net::SocketAddr, ops::RangeBounds, sync::Arc, time::Duration};
 
 use super::{
     OverlappedSocket,
     place::{Key, Place, Task},
 };
 use crate::{
-    Buffer,
-    handle::Handle,
+    Addresses, Buffer, HalfAccepted,
+    handle::{Handle, Role},
     operation::{OpId, Refused},
 };
 
@@ -38,10 +38,15 @@ pub struct Done {
     pub result: io::Result<usize>,
     /// The operation's buffer, filled by a receive. Empty where the operation had none.
     pub buffer: Buffer,
-    /// The buffers of a [`send_vectored`](OverlappedSocket::send_vectored); none of other operations.
+    /// The buffers of a [`send_vectored`](OverlappedSocket::send_vectored), head and tail of a
+    /// [`transmit_file`](OverlappedSocket::transmit_file); none of other operations.
     pub buffers: Vec<Buffer>,
     /// Whose datagram came, or to whom one was sent; none of other operations.
     pub peer: Option<SocketAddr>,
+    /// The connection that an [`accept_with`](OverlappedSocket::accept_with) has brought, with the mode of its listener (S181).
+    pub accepted: Option<OverlappedSocket>,
+    /// Both addresses of that connection.
+    pub addresses: Option<Addresses>,
 }
 
 impl Done {
@@ -52,9 +57,12 @@ impl Done {
         buffers: Vec<Buffer>,
         peer: Option<SocketAddr>,
     ) -> Self {
-        Self { socket, result, buffer, buffers, peer }
+        Self { socket, result, buffer, buffers, peer, accepted: None, addresses: None }
     }
 }
+
+/// What can start all but accepts.
+const IO: &[Role] = &[Role::Stream, Role::Datagram, Role::File];
 
 impl OverlappedSocket {
     /// Starts a receive into the spare room of `buffer`: `WSARecv` with a completion routine. It completes as soon as any bytes are
@@ -189,6 +197,111 @@ impl OverlappedSocket {
         self.start((), routine, |handle, (), task| handle.end(deadline, task))
     }
 
+    /// Starts to accept one connection and to receive its first data, as [`Handle::accept_with`](crate::Handle::accept_with) does;
+    /// [`Done::accepted`] and [`Done::addresses`] tell of it. The socket is a listener.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](OverlappedSocket::recv), and refused if the socket is no listener.
+    ///
+    /// ```
+    /// use completion_port::{Buffer, routine::{OverlappedSocket, sleep_ex}};
+    /// use std::{io::Write, net::{TcpListener, TcpStream}, time::Duration};
+    ///
+    /// let listener = OverlappedSocket::from(TcpListener::bind("127.0.0.1:0")?);
+    /// listener.accept_with(Buffer::with_capacity(64), |done| {
+    ///     assert_eq!((&done.buffer[..], done.accepted.is_some()), (&b"hello"[..], true));
+    /// })?;
+    /// TcpStream::connect(listener.local_addr()?)?.write_all(b"hello")?;
+    /// sleep_ex(Duration::MAX, true)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AcceptEx")]
+    pub fn accept_with<F: FnOnce(Done) + 'static>(
+        &self,
+        buffer: Buffer,
+        routine: F,
+    ) -> Result<OpId, Refused<F, Buffer>> {
+        self.start_on(
+            &[Role::Listener],
+            buffer,
+            routine,
+            |routine| Box::new(routine),
+            |handle, buffer, task| handle.accept_with(buffer, task),
+        )
+    }
+
+    /// The connections that this thread's [`accept_with`](OverlappedSocket::accept_with) has accepted and that have sent nothing yet, as
+    /// [`Handle::half_accepted`](crate::Handle::half_accepted) tells them.
+    #[doc(alias = "SO_CONNECT_TIME")]
+    #[must_use]
+    pub fn half_accepted(&self) -> Vec<HalfAccepted> {
+        self.own_handles().iter().flat_map(Handle::half_accepted).collect()
+    }
+
+    /// Starts to connect and to send the first data, as [`Handle::connect_with`](crate::Handle::connect_with) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](OverlappedSocket::recv), and refused if `buffer` is empty.
+    #[doc(alias = "ConnectEx")]
+    pub fn connect_with<F: FnOnce(Done) + 'static>(
+        &self,
+        address: SocketAddr,
+        buffer: Buffer,
+        routine: F,
+    ) -> Result<OpId, Refused<F, Buffer>> {
+        self.start(buffer, routine, |handle, buffer, task| {
+            handle.connect_with(address, buffer, task)
+        })
+    }
+
+    /// Starts to disconnect behind what this thread has started to send, as [`Handle::disconnect`](crate::Handle::disconnect) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](OverlappedSocket::recv), and refused if sending ends already.
+    #[doc(alias = "DisconnectEx")]
+    pub fn disconnect<F: FnOnce(Done) + 'static>(&self, routine: F) -> Result<OpId, Refused<F>> {
+        self.start((), routine, |handle, (), task| handle.disconnect(task))
+    }
+
+    /// Ends the connection gracefully and leaves a socket that can connect again, as
+    /// [`Handle::disconnect_reuse`](crate::Handle::disconnect_reuse) does. What other threads have started on the socket is theirs to end
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// As [`end`](OverlappedSocket::end).
+    #[doc(alias = "TF_REUSE_SOCKET")]
+    pub fn disconnect_reuse<F: FnOnce(Done) + 'static>(
+        &self,
+        deadline: Duration,
+        routine: F,
+    ) -> Result<OpId, Refused<F>> {
+        self.start((), routine, |handle, (), task| handle.disconnect_reuse(deadline, task))
+    }
+
+    /// Starts to send `head`, a range of a file, and `tail`, without a copy through the process, as
+    /// [`Handle::transmit_file`](crate::Handle::transmit_file) does. [`Done::buffers`] has head and tail.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](OverlappedSocket::recv), and as `Handle::transmit_file`.
+    #[doc(alias = "TransmitFile")]
+    pub fn transmit_file<F: FnOnce(Done) + 'static>(
+        &self,
+        file: impl Into<Arc<File>>,
+        range: impl RangeBounds<u64>,
+        head: Buffer,
+        tail: Buffer,
+        routine: F,
+    ) -> Result<OpId, Refused<F, [Buffer; 2]>> {
+        self.start([head, tail], routine, |handle, [head, tail], task| {
+            handle.transmit_file(file, range, head, tail, task)
+        })
+    }
+
     fn start<B, F: FnOnce(Done) + 'static>(
         &self,
         buffer: B,
@@ -206,7 +319,18 @@ impl OverlappedSocket {
         boxed: impl FnOnce(F) -> Routine,
         start: impl FnOnce(&Handle<Key, Task>, B, Task) -> Result<OpId, Refused<Task, B>>,
     ) -> Result<OpId, Refused<F, B>> {
-        let (place, handle) = match self.ready() {
+        self.start_on(IO, buffer, routine, boxed, start)
+    }
+
+    fn start_on<B, F>(
+        &self,
+        roles: &[Role],
+        buffer: B,
+        routine: F,
+        boxed: impl FnOnce(F) -> Routine,
+        start: impl FnOnce(&Handle<Key, Task>, B, Task) -> Result<OpId, Refused<Task, B>>,
+    ) -> Result<OpId, Refused<F, B>> {
+        let (place, handle) = match self.ready_as(roles) {
             Ok(ready) => ready,
             Err(error) => return Err(Refused { error, context: routine, buffer }),
         };
@@ -226,9 +350,14 @@ impl OverlappedSocket {
 
     /// What a start needs: the thread's place, and its handle on this socket.
     pub(super) fn ready(&self) -> io::Result<(std::rc::Rc<Place>, Handle<Key, Task>)> {
+        self.ready_as(IO)
+    }
+
+    /// The same for what only some sockets can do.
+    fn ready_as(&self, roles: &[Role]) -> io::Result<(std::rc::Rc<Place>, Handle<Key, Task>)> {
         let place = Place::here()?;
         place.keep_order()?;
-        let handle = self.inner().handle(place.port())?;
+        let handle = self.inner().handle(place.port(), roles)?;
         Ok((place, handle))
     }
 }

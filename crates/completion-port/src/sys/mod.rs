@@ -10,6 +10,7 @@
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
+//! - [`TransmitFile`]: what is to be sent of a file, and how the system sends it without a copy.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one. [`Vectored`]: the same at an offset of a file.
 //!   [`Message`]: a datagram, likewise.
 //! - [`file`], [`pipe`]: what drivers need for those.
@@ -34,11 +35,13 @@ mod pipe;
 pub(crate) mod punctual;
 mod readiness;
 mod send;
+mod sigpipe;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
 mod spare;
 pub(crate) mod thread_state;
+mod transmit_file;
 
 use std::{
     io,
@@ -50,7 +53,8 @@ use std::{
 pub(crate) use drivers::Drivers;
 pub(crate) use file::Vectored;
 pub(crate) use message::Message;
-pub(crate) use socket::{Gather, Medium, Socket, Target};
+pub(crate) use socket::{Accepted, Gather, Medium, Peer, Socket, Target};
+pub(crate) use transmit_file::TransmitFile;
 
 use crate::{buffer::Buffer, operation::Header};
 
@@ -172,7 +176,7 @@ pub(crate) enum Output {
     /// A receive wanted a buffer, and the pool had none.
     Starved,
     /// A connection was accepted. It is owned from here on.
-    Accepted(Socket),
+    Accepted(Accepted),
     /// A datagram of a receive that may go on, and so is not asked.
     Datagram(Buffer, Box<Message>),
 }

@@ -26,7 +26,7 @@ pub(super) unsafe fn read(fd: BorrowedFd<'_>, to: *mut u8, room: usize) -> io::R
 ///
 /// The caller owns the operation, a send, and its pipe is open.
 pub(super) unsafe fn write_now(header: &Header) -> io::Result<usize> {
-    let fd = header.target.fd;
+    let fd = header.target.get().fd;
     // SAFETY: owned.
     if let Detail::Gather(gather) = unsafe { &mut header.work().detail } {
         let pieces = gather.left();

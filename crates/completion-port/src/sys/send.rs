@@ -27,10 +27,10 @@ pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
     if let Some(message) = message {
         let flags = (SendFlags::DONTWAIT | NO_SIGNAL).bits() as libc::c_int;
         // SAFETY: the arrays and the bytes live in the operation.
-        return moved(unsafe { libc::sendmsg(header.target.fd, message, flags) });
+        return moved(unsafe { libc::sendmsg(header.target.get().fd, message, flags) });
     }
     // SAFETY: open while the operation holds its handle, and owned.
-    let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.fd), header.unsent()) };
+    let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.get().fd), header.unsent()) };
     // Not by libc's `send`, which pays for being a place where a thread can be cancelled.
     Ok(rustix::net::send(fd, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
 }

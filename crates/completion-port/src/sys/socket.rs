@@ -1,8 +1,8 @@
 //! Sockets, and how operations name them.
 
 use std::{
-    mem,
-    net::TcpStream,
+    io, mem,
+    net::{SocketAddr, TcpStream},
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::buffer::Buffer;
+use socket2::{SockAddr, SockAddrStorage};
+
+use crate::{buffer::Buffer, error};
 
 /// An owned socket.
 pub(crate) enum Socket {
@@ -77,19 +79,21 @@ impl Socket {
         false
     }
 
-    /// Ends an attempt to connect: to "connect" to no address does that (connect(2)).
-    pub(crate) fn stop_connecting(&self) {
-        let Some(fd) = self.os() else { return };
+    /// Ends a connection, or an attempt to connect, so that the socket can connect again: to "connect" to no address does that
+    /// (connect(2)).
+    pub(crate) fn dissolve(&self) -> io::Result<()> {
+        let Some(fd) = self.os() else { return Err(error::not_here()) };
         // SAFETY: zeros are a valid address of no family.
         let nowhere: libc::sockaddr = unsafe { mem::zeroed() };
-        // SAFETY: an open descriptor and a valid address; should it fail, the attempt goes on, which is no worse.
-        unsafe {
+        // SAFETY: an open descriptor and a valid address.
+        let result = unsafe {
             libc::connect(
                 fd.as_raw_fd(),
                 &raw const nowhere,
                 size_of_val(&nowhere) as libc::socklen_t,
-            );
-        }
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     pub(crate) fn target(&self, token: u32) -> Target {
@@ -107,6 +111,37 @@ pub(crate) enum Medium {
     PipeIn,
     /// What has offsets, and is never waited for: readiness means nothing there.
     File,
+}
+
+/// A connection that was accepted, with the peer's address where the system gave it along.
+pub(crate) struct Accepted {
+    pub socket: Socket,
+    pub peer: Option<Box<SocketAddr>>,
+}
+
+/// Room for an address that the system writes.
+pub(crate) struct Peer {
+    address: SockAddrStorage,
+    len: libc::socklen_t,
+}
+
+impl Peer {
+    pub(crate) fn new() -> Self {
+        let address = SockAddrStorage::zeroed();
+        Self { len: address.size_of(), address }
+    }
+
+    /// As `accept` wants it. Good until this value is moved.
+    pub(crate) fn parts(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
+        ((&raw mut self.address).cast(), &raw mut self.len)
+    }
+
+    /// What was written, once.
+    pub(crate) fn take(&mut self) -> Option<SocketAddr> {
+        let address = mem::replace(&mut self.address, SockAddrStorage::zeroed());
+        // SAFETY: what `accept` has written, with the length that it told; before that zeros, which are no address.
+        unsafe { SockAddr::new(address, self.len) }.as_socket()
+    }
 }
 
 /// The socket of an operation, as its driver knows it. Valid while the operation keeps its handle alive.

@@ -1,8 +1,8 @@
 //! A deadline for one operation: it ends with `TimedOut`, once, and one that ends in time leaves nothing behind.
 
 use std::{
-    io::{ErrorKind, Write},
-    net::TcpListener,
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,13 +12,14 @@ use completion_port::{Buffer, DriverKind, OpKind, TcpSocket, error::Situation};
 
 use crate::cancel::busy_listener;
 use crate::util::{
-    assert_nothing_left, connection, get, open, pair, pattern, situation, take, until,
+    PATIENCE, assert_nothing_left, connection, get, open, pair, pattern, situation, take, until,
 };
 
 crate::on_each_driver!(
     a_receive_that_gets_nothing_times_out,
     one_that_ends_in_time_takes_it_along,
     every_kind_has_one,
+    of_an_accept_whose_client_is_silent,
     of_one_that_waits_its_turn,
     a_second_one_takes_the_place_of_the_first,
     there_is_none_for_what_is_over_or_cancelled,
@@ -107,6 +108,35 @@ fn every_kind_has_one(driver: DriverKind) {
     assert_nothing_left(&port);
 }
 
+/// S144: the client is gone with it, and no other is.
+fn of_an_accept_whose_client_is_silent(driver: DriverKind) {
+    let port = open::<(), u32>(driver);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let listener = port.associate(listener, ()).expect("associated");
+    let [before, beside] = [1, 2].map(|n| listener.accept_with(room(), n).expect("started"));
+    // The first has its deadline before it has a connection, the second after.
+    assert!(listener.expire(before, LONG));
+    let mut clients = [(); 2].map(|()| TcpStream::connect(address).expect("connected"));
+    let deadline = Instant::now() + PATIENCE;
+    while listener.half_accepted().len() < 2 {
+        assert!(port.get_timeout(MOMENT).is_err(), "nobody has said anything");
+        assert!(Instant::now() < deadline, "they are not accepted");
+    }
+    assert!(listener.expire(beside, MOMENT));
+    assert!(listener.expire(before, LONG));
+    let done = get(&port);
+    assert_eq!((done.context, done.result.map_err(|e| e.kind())), (2, Err(ErrorKind::TimedOut)));
+    assert!(!listener.expire(beside, LONG), "it is over");
+    assert_eq!(clients[1].read(&mut [0]).expect("an end"), 0);
+
+    assert!(listener.expire(before, MOMENT));
+    let done = get(&port);
+    assert_eq!((done.context, done.result.map_err(|e| e.kind())), (1, Err(ErrorKind::TimedOut)));
+    assert_eq!(clients[0].read(&mut [0]).expect("an end"), 0);
+    assert_nothing_left(&port);
+}
+
 /// It never starts, and those before and behind it are not touched.
 fn of_one_that_waits_its_turn(driver: DriverKind) {
     let port = open::<(), u32>(driver);
@@ -189,10 +219,12 @@ fn data_and_deadlines_race(driver: DriverKind) {
                         Err(e) if e.kind() == ErrorKind::TimedOut => {
                             timed_out.fetch_add(1, Ordering::Relaxed);
                         }
-                        // The close below.
-                        _ => continue,
+                        other => panic!("neither data nor the deadline: {other:?}"),
                     }
-                    start(done.context + 1);
+                    // After the last one the port closes, and would refuse it.
+                    if received.load(Ordering::Relaxed) < BYTES {
+                        start(done.context + 1);
+                    }
                 }
             });
         }

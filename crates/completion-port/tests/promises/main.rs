@@ -15,9 +15,9 @@
 //! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`leaks`], [`pool`] |
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
-//! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`out_of_descriptors`], [`connect`], [`shutdown`], [`associate`],
-//! [`broadcast`], [`batches`], [`many`], [`inline`]; and others: [`files`], [`files_end`], [`pipes`], [`unix`]. Timers: [`timers`], and
-//! deadlines of operations: [`deadlines`].
+//! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`accept_with`], [`out_of_descriptors`], [`connect`],
+//! [`connect_with`], [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`], [`broadcast`], [`batches`], [`many`], [`inline`]; and
+//! others: [`files`], [`files_end`], [`pipes`], [`unix`]. Timers: [`timers`], and deadlines of operations: [`deadlines`].
 
 #![cfg(target_os = "linux")]
 
@@ -25,6 +25,7 @@
 mod util;
 
 mod accept;
+mod accept_with;
 mod any_thread;
 mod associate;
 mod batches;
@@ -32,10 +33,12 @@ mod broadcast;
 mod cancel;
 mod close;
 mod connect;
+mod connect_with;
 mod corners;
 mod datagrams;
 mod deadlines;
 mod descriptors;
+mod disconnect;
 mod drivers;
 mod end;
 mod files;
@@ -61,5 +64,6 @@ mod streams;
 mod thread_exit;
 mod timeouts;
 mod timers;
+mod transmit_file;
 mod unix;
 mod whole_sends;

@@ -19,6 +19,7 @@ use crate::util::{
 crate::on_each_driver!(
     both_directions,
     accepted_as_what_it_is,
+    accepted_with_first_data,
     every_one_that_comes,
     an_orderly_end,
     ends_of_the_peer,
@@ -100,6 +101,32 @@ fn accepted_as_what_it_is(driver: DriverKind) {
     let mut done = get(&port);
     assert!(done.accepted_unix().is_none());
     assert!(done.accepted().is_some());
+    assert_nothing_left(&port);
+}
+
+/// S137, S144, S145, of the Unix domain: beside a silent client; only TCP has addresses to tell.
+fn accepted_with_first_data(driver: DriverKind) {
+    let port = open::<(), u8>(driver);
+    let listening = listening();
+    let listener = port.associate(listening.0.try_clone().expect("a duplicate"), ());
+    let listener = listener.expect("associated");
+    let silent = listener.accept_with(Buffer::with_capacity(10), 1).expect("started");
+    listener.accept_with(Buffer::with_capacity(10), 2).expect("started");
+    let mut quiet = UnixStream::connect(&listening.1).expect("connected");
+    let mut client = UnixStream::connect(&listening.1).expect("connected");
+    client.write_all(b"hello").expect("written");
+    let mut done = get(&port);
+    assert_eq!((done.context, &done.buffer[..]), (2, &b"hello"[..]));
+    assert!(done.addresses().is_none() && done.accepted().is_none());
+    let mut server = done.accepted_unix().expect("a stream");
+    server.write_all(b"welcome").expect("written");
+    client.read_exact(&mut [0; 7]).expect("its own server's");
+
+    let half = listener.half_accepted();
+    assert_eq!(half.iter().map(|half| (half.id, half.peer)).collect::<Vec<_>>(), [(silent, None)]);
+    assert!(listener.cancel(silent));
+    assert_eq!(situation(&get(&port).result), Some(Situation::Cancelled));
+    assert_eq!(quiet.read(&mut [0]).expect("an end"), 0);
     assert_nothing_left(&port);
 }
 

@@ -14,6 +14,7 @@
 //! | the mode of plain calls, and waits in them (S175, S178-S182) | [`socket`] |
 //! | sockets that have a port (S10, S11, S167) | [`association`] |
 //! | bytes and packets in order, whole sends, vectored and lent buffers, the graceful end | [`order`] |
+//! | AcceptEx, ConnectEx, DisconnectEx, TransmitFile | [`extensions`] |
 //! | cancel and close, also by a routine; panics (S85-S95) | [`cancel`], [`close`], [`panics`] |
 //! | threads that end (S105, S109) | [`thread_end`] |
 //! | datagrams (S96, S129, S131, S134) | [`datagrams`] |
@@ -37,6 +38,7 @@ mod cancel;
 mod close;
 mod datagrams;
 mod events;
+mod extensions;
 mod files;
 mod idle;
 mod nesting;

@@ -36,13 +36,12 @@ pub fn scaled(what: &str, wanted: usize, descriptors: usize) -> usize {
     count
 }
 
-/// Memory of the process that is resident, in bytes.
+/// Memory of the process that is resident, in bytes. Its program's pages are not: the system maps those as it sees fit.
 pub fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("/proc is there");
-    let pages: Vec<usize> =
-        statm.split_whitespace().map_while(|pages| pages.parse().ok()).collect();
-    // All that is resident, without what is of files: the program's own code comes in as it is run.
-    (pages[1] - pages[2]) * rustix::param::page_size()
+    let mut pages = statm.split_whitespace().skip(1).map(|pages| pages.parse::<usize>());
+    let [all, of_files] = [(); 2].map(|()| pages.next().and_then(Result::ok).expect("pages"));
+    all.saturating_sub(of_files) * rustix::param::page_size()
 }
 
 /// What a thread has cost so far.

@@ -28,10 +28,10 @@ pub(super) unsafe fn receive(header: &Header, pool: &Arc<Pool>) -> Option<io::Re
     // SAFETY: owned by the caller.
     let work = unsafe { header.work() };
     let result = match header.kind {
-        OpKind::Recv => receive_into(header.target.fd, &mut work.buffer),
+        OpKind::Recv => receive_into(header.target.get().fd, &mut work.buffer),
         OpKind::RecvLent => {
             let mut lent = pool.lend()?;
-            let result = receive_into(header.target.fd, &mut lent);
+            let result = receive_into(header.target.get().fd, &mut lent);
             if matches!(result, Ok(1..)) {
                 work.buffer = lent;
             }

@@ -16,6 +16,7 @@ mod at_once;
 mod buffer_ring;
 mod membarrier;
 mod ring;
+mod transmit;
 
 use std::{
     io::{
@@ -39,7 +40,7 @@ use self::{
     ring::{Completed, IGNORED, Ring},
 };
 use super::{
-    Driver, Event, Medium, Message, Output, Socket,
+    Accepted, Driver, Event, Medium, Message, Output, Socket,
     choose::Rung,
     file::{self, Memory},
     pipe,
@@ -80,6 +81,12 @@ mod step {
     pub(super) const CONNECTING: u8 = 3;
     /// The one request brings many datagrams.
     pub(super) const MANY: u8 = 4;
+    /// Bytes of a file go into the pipe,
+    pub(super) const FILLING: u8 = 5;
+    /// ... the socket has room for some,
+    pub(super) const WRITABLE: u8 = 6;
+    /// ... and they go there.
+    pub(super) const DRAINING: u8 = 7;
 }
 
 impl IoUring {
@@ -108,7 +115,7 @@ impl IoUring {
     unsafe fn request(&self, op: NonNull<Header>) -> io::Result<squeue::Entry> {
         // SAFETY: owned by the caller.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
-        let fd = types::Fd(header.target.fd);
+        let fd = types::Fd(header.target.get().fd);
         let entry = match header.kind {
             OpKind::Recv if header.is_pipe() => {
                 let (to, room) = work.buffer.spare_parts();
@@ -142,35 +149,28 @@ impl IoUring {
             },
             // Written here when there is room (see `start`): the kernel would raise SIGPIPE.
             OpKind::Send if header.is_pipe() => poll(fd, libc::POLLOUT),
-            OpKind::Send => {
-                // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
-                let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-                match &mut work.detail {
-                    Detail::Gather(gather) => {
-                        opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build()
-                    }
-                    _ => {
-                        let bytes = &work.buffer[work.done..];
-                        opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len()))
-                            .flags(flags)
-                            .build()
-                    }
-                }
-            }
+            OpKind::Send => send(fd, work),
             OpKind::AcceptEach if self.rung.multishot_accept() => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
             }
-            OpKind::Accept | OpKind::AcceptEach => {
-                opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut())
-                    .flags(libc::SOCK_CLOEXEC)
-                    .build()
+            OpKind::AcceptWith if matches!(work.detail, Detail::FirstData(_)) => {
+                let (to, room) = work.buffer.spare_parts();
+                opcode::Recv::new(fd, to, length(room)).build()
             }
+            OpKind::Accept | OpKind::AcceptWith | OpKind::AcceptEach => {
+                let (peer, len) = match &mut work.detail {
+                    Detail::Peer(peer) => peer.parts(),
+                    _ => (ptr::null_mut(), ptr::null_mut()),
+                };
+                opcode::Accept::new(fd, peer, len).flags(libc::SOCK_CLOEXEC).build()
+            }
+            OpKind::TransmitFile => transmit::request(fd, work)?,
             OpKind::Connect => match &work.detail {
                 Detail::Connect(_) if work.step == step::CONNECTING => poll(fd, libc::POLLOUT),
                 Detail::Connect(address) => {
                     opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
                 }
-                _ => return Err(error::wrong_kind()),
+                _ => send(fd, work),
             },
             OpKind::ReadAt => match file::part(header.kind, work)? {
                 (Memory::One(to, room), offset) => {
@@ -190,7 +190,9 @@ impl IoUring {
             },
             OpKind::Sync => opcode::Fsync::new(fd).build(),
             OpKind::SyncData => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
-            OpKind::Post | OpKind::Timer | OpKind::Every => opcode::Nop::new().build(),
+            OpKind::Post | OpKind::Timer | OpKind::Every | OpKind::Disconnect => {
+                opcode::Nop::new().build()
+            }
         };
         Ok(entry.user_data(op.as_ptr() as u64))
     }
@@ -269,9 +271,33 @@ impl IoUring {
         };
 
         let result = match (header.kind, result) {
-            (OpKind::Accept | OpKind::AcceptEach, Ok(_)) => {
+            (OpKind::AcceptEach, Ok(_)) => {
                 // SAFETY: a descriptor that the kernel has just made for us, owned from the moment it is read.
-                Ok(Output::Accepted(Socket::Os(unsafe { ring::owned(done.result) })))
+                let socket = Socket::Os(unsafe { ring::owned(done.result) });
+                Ok(Output::Accepted(Accepted { socket, peer: None }))
+            }
+            // SAFETY: ours again: one-shot requests only.
+            (OpKind::AcceptWith, Ok(received)) if unsafe { has_connection(header) } => {
+                // SAFETY: ours again, and the kernel has written that many bytes into the spare room.
+                unsafe { header.work().buffer.fill(received) };
+                Ok(Output::Bytes(received))
+            }
+            (OpKind::Accept | OpKind::AcceptWith, Ok(_)) => {
+                // SAFETY: as above; and the operation is ours again.
+                let (socket, work) =
+                    unsafe { (Socket::Os(ring::owned(done.result)), header.work()) };
+                let peer = match &mut work.detail {
+                    Detail::Peer(peer) => peer.take().map(Box::new),
+                    _ => None,
+                };
+                Ok(Output::Accepted(Accepted { socket, peer }))
+            }
+            (OpKind::TransmitFile, result) => {
+                // SAFETY: ours again.
+                match unsafe { transmit::judge(header, result) } {
+                    Judged::Over(result) => result,
+                    Judged::Again => return self.again(op),
+                }
             }
             // SAFETY: the driver's part, of an operation that is with it: its reaper's alone, which this is.
             (OpKind::RecvFromEach, result) if unsafe { header.work() }.step == step::MANY => {
@@ -295,7 +321,8 @@ impl IoUring {
                 unsafe { header.work().buffer.fill(received) };
                 Ok(Output::Bytes(received))
             }
-            (OpKind::Connect, result) => {
+            // SAFETY: ours again.
+            (OpKind::Connect, result) if unsafe { is_connecting(header) } => {
                 // SAFETY: ours again.
                 match unsafe { judge_connect(header, result) } {
                     Judged::Over(result) => result,
@@ -471,6 +498,37 @@ impl IoUring {
     }
 }
 
+/// The submission that sends what is left of it.
+fn send(fd: types::Fd, work: &mut Work) -> squeue::Entry {
+    // Whole sends: WAITALL makes the kernel go on after a part has left. What is short all the same, the settler continues.
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    match &mut work.detail {
+        Detail::Gather(gather) => {
+            opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build()
+        }
+        _ => {
+            let bytes = &work.buffer[work.done..];
+            opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len())).flags(flags).build()
+        }
+    }
+}
+
+/// Whether an accept has its connection, and waits for the first data.
+///
+/// # Safety
+///
+/// The caller owns the operation. (So for the next.)
+unsafe fn has_connection(header: &Header) -> bool {
+    // SAFETY: owned by the caller.
+    matches!(unsafe { &header.work().detail }, Detail::FirstData(_))
+}
+
+/// Whether a connect has no connection yet; when it has one it sends its first data.
+unsafe fn is_connecting(header: &Header) -> bool {
+    // SAFETY: owned by the caller.
+    matches!(unsafe { &header.work().detail }, Detail::Connect(_))
+}
+
 enum Judged {
     Over(io::Result<Output>),
     Again,
@@ -490,7 +548,7 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
         }
         Ok(_) if work.step == step::CONNECTING => {
             // SAFETY: open while the operation holds its handle.
-            let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+            let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
             // The outcome of the attempt that is under way, and not a new one.
             let Detail::Connect(address) = &work.detail else {
                 return Judged::Over(Err(error::wrong_kind()));
@@ -546,7 +604,7 @@ fn length(bytes: usize) -> u32 {
 /// With `O_NONBLOCK` the kernel answers `EAGAIN` where it would otherwise wait; overlapped I/O always waits (S178).
 fn make_blocking(header: &Header) -> io::Result<()> {
     // SAFETY: open while the operation holds its handle.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
     SockRef::from(&fd).set_nonblocking(false)
 }
 
@@ -563,20 +621,23 @@ impl Driver for IoUring {
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller's, until it is pushed, and a constant of it afterwards.
         let kind = unsafe { op.as_ref() }.kind;
-        if matches!(kind, OpKind::Send | OpKind::SendTo) {
-            // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
-            // SAFETY: owned by the caller, whose socket is open.
-            let sent = unsafe {
-                if op.as_ref().is_pipe() {
-                    pipe::write_now(op.as_ref())
-                } else {
-                    send_now(op.as_ref())
-                }
-            };
-            match sent {
-                Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {}
-                result => return Some(Event::last(op, result.map(Output::Bytes))),
+        // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
+        let sent = match kind {
+            // SAFETY: owned by the caller, whose pipe is open.
+            OpKind::Send if unsafe { op.as_ref() }.is_pipe() => {
+                // SAFETY: as above.
+                Some(unsafe { pipe::write_now(op.as_ref()) })
             }
+            // SAFETY: owned by the caller, whose socket is open.
+            OpKind::Send | OpKind::SendTo => Some(unsafe { send_now(op.as_ref()) }),
+            // SAFETY: as above.
+            OpKind::TransmitFile => unsafe { transmit::now(op.as_ref()) },
+            _ => None,
+        };
+        match sent {
+            None => {}
+            Some(Err(e)) if matches!(e.kind(), WouldBlock | Interrupted) => {}
+            Some(result) => return Some(Event::last(op, result.map(Output::Bytes))),
         }
         // SAFETY: owned by the caller, whose socket is open.
         if let Some(result) = unsafe { at_once::receive(op.as_ref(), &self.pool) } {

@@ -8,11 +8,13 @@ use std::{
 
 use socket2::SockRef;
 
+#[cfg(target_os = "linux")]
+use crate::sys::transmit_file::some_now;
 use crate::{
     buffer::{Buffer, Pool},
     operation::{Detail, Header, OpKind},
     sys::{
-        Medium, Output, Socket,
+        Accepted, Medium, Output, Socket,
         message::receive_now,
         pipe,
         send::{moved, send_now},
@@ -43,7 +45,7 @@ pub(super) fn prepare(fd: &OwnedFd, medium: Medium) -> io::Result<()> {
 /// The caller owns the operation, and its socket is open.
 pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
     // SAFETY: open while the operation holds its handle.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
     loop {
         // SAFETY: the caller owns it.
         let attempt = unsafe {
@@ -53,9 +55,16 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
                 OpKind::RecvFrom => receive_datagram(header),
                 OpKind::RecvFromLent | OpKind::RecvFromEach => receive_datagram_lent(header, pool),
                 OpKind::Send | OpKind::SendTo => send(header),
-                OpKind::Accept | OpKind::AcceptEach => accept(fd),
+                OpKind::AcceptWith if matches!(header.work().detail, Detail::FirstData(_)) => {
+                    receive(header, fd)
+                }
+                OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith => accept(fd),
+                OpKind::Connect if !matches!(header.work().detail, Detail::Connect(_)) => {
+                    send(header)
+                }
                 OpKind::Connect => connect(header, fd),
-                OpKind::Post | OpKind::Timer | OpKind::Every => {
+                OpKind::TransmitFile => transmit_file(header, fd),
+                OpKind::Disconnect | OpKind::Post | OpKind::Timer | OpKind::Every => {
                     Attempt::Done(Ok(Output::Bytes(0)), false)
                 }
                 // Never here: see `files`.
@@ -88,7 +97,7 @@ unsafe fn receive_into(
         return unsafe { pipe::read(fd, to, room) };
     }
     // SAFETY: handed on.
-    moved(unsafe { libc::recv(header.target.fd, to.cast(), room, libc::MSG_DONTWAIT) })
+    moved(unsafe { libc::recv(header.target.get().fd, to.cast(), room, libc::MSG_DONTWAIT) })
 }
 
 /// # Safety
@@ -131,7 +140,7 @@ unsafe fn receive_lent(header: &Header, fd: BorrowedFd<'_>, pool: &Arc<Pool>) ->
 fn starved(header: &Header) -> Attempt {
     let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
     // SAFETY: room for the one byte that is asked for.
-    let peeked = unsafe { libc::recv(header.target.fd, (&raw mut byte).cast(), 1, flags) };
+    let peeked = unsafe { libc::recv(header.target.get().fd, (&raw mut byte).cast(), 1, flags) };
     Attempt::Done(moved(peeked).map(|_| Output::Starved), false)
 }
 
@@ -145,7 +154,7 @@ unsafe fn receive_datagram(header: &Header) -> Attempt {
     let (to, room) = work.buffer.spare_parts();
     // SAFETY: the buffer's own spare room; what was received is then counted as filled. The socket is open.
     let result = unsafe {
-        let result = receive_now(header.target.fd, message, to, room);
+        let result = receive_now(header.target.get().fd, message, to, room);
         work.buffer.fill(*result.as_ref().unwrap_or(&0));
         result
     };
@@ -183,10 +192,26 @@ unsafe fn send(header: &Header) -> Attempt {
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {
-    Attempt::Done(
-        SockRef::from(&fd).accept().map(|(socket, _)| Output::Accepted(Socket::Os(socket.into()))),
-        false,
-    )
+    let accepted = SockRef::from(&fd).accept().map(|(socket, peer)| {
+        let peer = peer.as_socket().map(Box::new);
+        Output::Accepted(Accepted { socket: Socket::Os(socket.into()), peer })
+    });
+    Attempt::Done(accepted, false)
+}
+
+#[cfg(target_os = "linux")]
+unsafe fn transmit_file(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
+    // SAFETY: owned.
+    let Detail::TransmitFile(what) = &unsafe { header.work() }.detail else {
+        return Attempt::Done(Err(crate::error::wrong_kind()), false);
+    };
+    // As for `send`.
+    Attempt::Done(some_now(fd, what).map(Output::Bytes), false)
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn transmit_file(_: &Header, _: BorrowedFd<'_>) -> Attempt {
+    Attempt::Done(Err(crate::error::not_here()), false)
 }
 
 unsafe fn connect(header: &Header, fd: BorrowedFd<'_>) -> Attempt {

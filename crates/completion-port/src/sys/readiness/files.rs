@@ -216,7 +216,7 @@ fn take_no_signals() {
 ///
 /// The caller owns the operation, and its file is open.
 unsafe fn perform(header: &Header) -> io::Result<Output> {
-    let fd = header.target.fd;
+    let fd = header.target.get().fd;
     loop {
         // SAFETY: owned.
         let work = unsafe { header.work() };

@@ -99,7 +99,7 @@ impl Readiness {
     unsafe fn pursue(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller owns it, and so does this function until it parks it.
         let header = unsafe { op.as_ref() };
-        let index = header.target.token as usize;
+        let index = header.target.get().token as usize;
         let side = header.kind.side();
         // Tried once whatever has been heard of the lane: an edge may be there that nobody has waited for yet.
         let mut at_once = header.is_for_at_once();
@@ -176,7 +176,7 @@ impl Driver for Readiness {
 
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: not settled yet (the contract), so it exists; only constants are read before it is found to be ours.
-        let (target, side) = unsafe { (op.as_ref().target, op.as_ref().kind.side()) };
+        let (target, side) = unsafe { (op.as_ref().target.get(), op.as_ref().kind.side()) };
         if target.token == FILE {
             return self.files.cancel(op);
         }

@@ -24,7 +24,7 @@ use self::{
     faults::Fate,
     world::{State, World},
 };
-use super::{Driver, Event, Medium, Output, Socket as AnySocket};
+use super::{Accepted, Driver, Event, Medium, Output, Socket as AnySocket};
 use crate::{
     buffer::Pool,
     error,
@@ -70,7 +70,7 @@ impl Simulated {
     unsafe fn attempt(&self, state: &mut State, op: NonNull<Header>) -> Option<io::Result<Output>> {
         // SAFETY: owned.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
-        let id = header.target.token as usize;
+        let id = header.target.get().token as usize;
         match header.kind {
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
@@ -108,13 +108,16 @@ impl Simulated {
             }
             OpKind::Accept | OpKind::AcceptEach => {
                 let accepted = state.accept(id)?;
-                Some(Ok(Output::Accepted(AnySocket::Simulated(Socket::new(
-                    self.world.clone(),
-                    accepted,
-                )))))
+                let socket = AnySocket::Simulated(Socket::new(self.world.clone(), accepted));
+                Some(Ok(Output::Accepted(Accepted { socket, peer: None })))
+            }
+            OpKind::Connect if !matches!(work.detail, Detail::Connect(_)) => {
+                Some(state.send(id, &work.buffer[work.done..])?.map(Output::Bytes))
             }
             OpKind::Connect => Some(state.connect(id).map(|()| Output::Bytes(0))),
-            OpKind::Post | OpKind::Timer | OpKind::Every => Some(Ok(Output::Bytes(0))),
+            OpKind::Post | OpKind::Timer | OpKind::Every | OpKind::Disconnect => {
+                Some(Ok(Output::Bytes(0)))
+            }
             // Its network has streams only, and a real socket is refused when it is to be associated.
             OpKind::RecvFrom | OpKind::RecvFromLent | OpKind::RecvFromEach | OpKind::SendTo => {
                 Some(Err(error::wrong_driver()))
@@ -123,6 +126,8 @@ impl Simulated {
             OpKind::ReadAt | OpKind::WriteAt | OpKind::Sync | OpKind::SyncData => {
                 Some(Err(error::wrong_kind()))
             }
+            // Refused when it is started.
+            OpKind::AcceptWith | OpKind::TransmitFile => Some(Err(error::not_here())),
         }
     }
 
