@@ -70,7 +70,7 @@ fn starts_from_eight_threads(driver: DriverKind) {
     }
 }
 
-/// S60: an operation that could be done at once completes through the port all the same, and once.
+/// S60, S102: an operation that could be done at once completes through the port all the same, and once.
 fn an_immediate_success_brings_a_packet_too(driver: DriverKind) {
     let port = open::<(), &str>(driver);
     let (server, mut client) = pair(&port, ());
