@@ -158,15 +158,15 @@ available() {
 # on_each_driver COMMAND: the command with the name of each driver that this machine has, side by side: for what waits most
 # of its time. Each has a WORK and servers of its own, and what it prints comes when it has ended. Dies if one fails.
 on_each_driver() {
-  local driver drivers=() failed=() at
+  local driver present_drivers=() failed=() at
   for driver in "${DRIVERS[@]}"; do
     available "$driver" || continue
-    drivers+=("$driver")
+    present_drivers+=("$driver")
     in_a_job "$1" "$driver" >"$WORK/job.${#JOBS[@]}" 2>&1 &
     JOBS+=("$!")
   done
   for at in "${!JOBS[@]}"; do
-    wait "${JOBS[$at]}" || failed+=("${drivers[$at]}")
+    wait "${JOBS[$at]}" || failed+=("${present_drivers[$at]}")
     cat "$WORK/job.$at"
   done
   JOBS=()

@@ -46,10 +46,13 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
                 sink(timer_packet(handle, OpKind::Timer, Ok(1), context, true));
             }
             Due::Each(handle, mut ticking) => {
-                let (next, panic) = ticking.tick(&handle, at, self.drivers.now(), sink);
+                // Brought in at once, and not with the rest of what this thread has in hand: when a cancel finds the timer again, and
+                // brings its last packet in, this one is before it.
+                let mut deliver = |packet| self.scheduler.push(packet);
+                let (next, panic) = ticking.tick(&handle, at, self.drivers.now(), &mut deliver);
                 if let Err(cancelled) = self.timers.fired(key, next, Due::Each(handle, ticking)) {
                     // No lock is held, and who drives drops makers as it drops contexts.
-                    drop(cancelled.end(sink));
+                    drop(cancelled.end(&mut deliver));
                 }
                 return panic;
             }

@@ -171,8 +171,9 @@ fn a_periodic_one_counts_what_nobody_took(driver: DriverKind) {
     drop(first);
     let second = get(&port);
     let told = *second.result.as_ref().expect("no error");
-    assert!(told >= 4, "{told} periods of ten");
     periods += told;
+    // It was started a little later than the time that is known here.
+    assert!(periods >= 9, "{periods} periods of ten, {told} of them in the second");
     assert!(MOMENT * periods as u32 <= start.elapsed(), "{periods} periods: too many");
     drop(second);
     assert!(key.cancel_timer(timer) && !key.cancel_timer(timer));
