@@ -1,7 +1,7 @@
 //! One associated socket or file: its key, its two directions, and what can be done with it.
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
-//! - [`settle`]: what the end of an operation means, and what happens next in its direction. [`stop`]: how it is ended early.
+//! - [`settle`]: what happens in a direction when an operation ends. [`conclude`]: what its event means. [`stop`]: how it is ended early.
 //! - [`beside`]: accepts that wait for first data go on beside their direction.
 //! - [`timer`]: timers, and deadlines of operations.
 //! - [`source`]: what can be associated. [`association`]: and only once.
@@ -10,6 +10,7 @@
 
 mod association;
 mod beside;
+mod conclude;
 mod direction;
 mod settle;
 mod source;

@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     Closed, Direction, Inner, Role, beside,
-    settle::{After, Sink, conclude, deliver, pump},
+    conclude::conclude,
+    settle::{After, Sink, deliver, pump},
     timer,
 };
 use crate::{

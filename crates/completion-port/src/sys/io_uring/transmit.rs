@@ -12,7 +12,11 @@ use std::{
 
 use io_uring::{opcode, squeue, types};
 
-use super::{Judged, length, make_blocking, poll, step};
+use super::{
+    judge::{Judged, make_blocking},
+    request::{length, poll},
+    step,
+};
 use crate::{
     error,
     operation::{Detail, Header, Work},
