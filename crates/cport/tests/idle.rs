@@ -24,8 +24,8 @@ fn start(model: &[&str]) -> Server {
 fn a_silent_client_is_closed_and_counted() {
     for model in MODELS {
         let server = start(model);
-        let (mut silent, mut spoke) = (server.connect(), server.connect());
         let before = Instant::now();
+        let (mut silent, mut spoke) = (server.connect(), server.connect());
         converse(&spoke, 3, 100);
         assert_eq!(silent.read(&mut [0]).expect("an orderly end"), 0);
         assert!(before.elapsed() >= IDLE, "it is early");
