@@ -148,3 +148,10 @@ fn no_late_write(driver: DriverKind) {
 fn nothing_is_written_late() {
     util::drivers::available().into_iter().for_each(no_late_write);
 }
+
+on_each_driver!(no_late_write_of_what_is_cancelled);
+
+/// Every kind of operation, cancelled while it ends: any `EFAULT` is a failure there.
+fn no_late_write_of_what_is_cancelled(driver: DriverKind) {
+    util::cancels::storm(driver, LARGE, true);
+}

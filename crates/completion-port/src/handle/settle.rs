@@ -152,12 +152,18 @@ unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
         Ok(Output::Bytes(moved)) if kind.is_of_file() => moved,
         _ => return Some(event),
     };
-    // SAFETY: the caller's, and the driver has moved so many.
-    let is_done = unsafe { file::completes(&op.header, moved) };
-    if !is_done || !matches!(op.context, Context::One(_)) || op.header.timed() {
+    if !matches!(op.context, Context::One(_)) {
         return Some(event);
     }
-    op.handle.0.side(kind.side()).release(event.op);
+    // Behind this lock, as deadlines are given there; and last of all whether it is done, because then it has been counted.
+    let mut direction = op.handle.0.side(kind.side());
+    // SAFETY: the caller's, and the driver has moved so many.
+    if op.header.timed() || !unsafe { file::completes(&op.header, moved) } {
+        drop(direction);
+        return Some(event);
+    }
+    direction.release(event.op);
+    drop(direction);
     // A close that misses it in the direction waits for those who sit in drivers.
     // SAFETY: it is over and named nowhere any more.
     let op = unsafe { Place::<K, T>::from_header(event.op) }.into_inner();

@@ -2,17 +2,17 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
 };
 
 use completion_port::{
     Buffer, CompletionPort, DriverKind, Handle, OpId, TcpSocket, error::Situation,
 };
-use socket2::{Domain, Socket, Type};
 
 use crate::util::{
-    assert_nothing_left, assert_same, dial, get, open, pair, pattern, situation, take, while_read,
+    assert_nothing_left, assert_same, busy::busy_listener, dial, get, open, pair, pattern,
+    situation, take, while_read,
 };
 
 crate::on_each_driver!(
@@ -213,28 +213,6 @@ fn whatever_the_operation_is(driver: DriverKind) {
     situation(&get(&port).result).expect("an error");
     assert!(server.recv_lent(()).is_err());
     assert_nothing_left(&port);
-}
-
-/// A listener whose backlog is full lets the next ones wait; its address, and what fills it.
-pub fn busy_listener() -> (Socket, SocketAddr, Vec<Socket>) {
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    listener
-        .bind(&"127.0.0.1:0".parse::<SocketAddr>().expect("an address").into())
-        .expect("a free port");
-    listener.listen(0).expect("listening");
-    let address = listener.local_addr().expect("bound").as_socket().expect("an IP address");
-    let mut fillers = Vec::new();
-    loop {
-        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        // As long as there is room, connecting over loopback takes no time.
-        let full =
-            filler.connect_timeout(&address.into(), std::time::Duration::from_millis(200)).is_err();
-        fillers.push(filler);
-        if full {
-            return (listener, address, fillers);
-        }
-        assert!(fillers.len() < 50, "the backlog has no end");
-    }
 }
 
 fn a_connect_on_its_way(driver: DriverKind) {

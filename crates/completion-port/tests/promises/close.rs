@@ -12,8 +12,9 @@ use completion_port::{
     Buffer, CompletionPort, DriverKind, GetError, Handle, OpKind, TcpSocket, error::Situation,
 };
 
-use super::cancel::busy_listener;
-use crate::util::{assert_nothing_left, get, open, pair, pattern, situation, take};
+use crate::util::{
+    assert_nothing_left, busy::busy_listener, get, open, pair, pattern, situation, take,
+};
 
 crate::on_each_driver!(
     of_a_stream_ends_what_is_pending,

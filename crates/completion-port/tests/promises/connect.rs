@@ -9,8 +9,10 @@ use completion_port::{
     Buffer, CompletionPort, DriverKind, Handle, OpKind, TcpSocket, error::Situation,
 };
 
-use super::cancel::busy_listener;
-use crate::util::{assert_nothing_left, assert_same, get, open, patient, pattern, situation, take};
+use crate::util::{
+    assert_nothing_left, assert_same, busy::busy_listener, get, open, patient, pattern, situation,
+    take,
+};
 
 crate::on_each_driver!(
     bring_a_connection,

@@ -9,9 +9,9 @@ use completion_port::{
     Buffer, CompletionPort, DriverKind, Handle, OpKind, TcpSocket, error::Situation,
 };
 
-use super::cancel::busy_listener;
 use crate::util::{
-    assert_nothing_left, assert_same, get, open, patient, pattern, situation, take, while_read,
+    assert_nothing_left, assert_same, busy::busy_listener, get, open, patient, pattern, situation,
+    take, while_read,
 };
 
 crate::on_each_driver!(

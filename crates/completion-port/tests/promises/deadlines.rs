@@ -10,9 +10,9 @@ use std::{
 
 use completion_port::{Buffer, DriverKind, OpKind, TcpSocket, error::Situation};
 
-use crate::cancel::busy_listener;
 use crate::util::{
-    PATIENCE, assert_nothing_left, connection, get, open, pair, pattern, situation, take, until,
+    PATIENCE, assert_nothing_left, assert_same, busy::busy_listener, connection, files, get, open,
+    pair, pattern, situation, take, until,
 };
 
 crate::on_each_driver!(
@@ -25,6 +25,7 @@ crate::on_each_driver!(
     there_is_none_for_what_is_over_or_cancelled,
     a_cancel_before_it_is_a_cancel,
     data_and_deadlines_race,
+    of_a_read_that_is_whole_at_once,
 );
 
 const MOMENT: Duration = Duration::from_millis(3);
@@ -242,4 +243,17 @@ fn data_and_deadlines_race(driver: DriverKind) {
         drop(close);
     });
     assert_eq!(received.load(Ordering::Relaxed), BYTES);
+}
+
+/// What was read counts once, and the deadline goes with it.
+fn of_a_read_that_is_whole_at_once(driver: DriverKind) {
+    let port = open::<(), u32>(driver);
+    let (file, _same) = files::associated(&port, (), &pattern(0, 64));
+    let id = file.read_at(room(), 0, 1).expect("started");
+    assert!(file.expire(id, LONG), "nobody has taken it");
+    let done = get(&port);
+    assert_same(&done.buffer, &pattern(0, 64), "what was read");
+    assert_eq!((done.result.expect("read"), done.buffer.capacity()), (64, 64));
+    assert_eq!(port.snapshot().timers, 0);
+    assert_nothing_left(&port);
 }

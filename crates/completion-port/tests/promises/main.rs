@@ -7,7 +7,7 @@
 //! | promise | where |
 //! | --- | --- |
 //! | 1 any thread, any handle | [`any_thread`] |
-//! | 2 exactly one completion, the same refusals | [`one_packet`], [`inline`], [`races`], [`storm`], [`refusals`] |
+//! | 2 exactly one completion, the same refusals | [`one_packet`], [`inline`], [`races`], [`storm`], [`cancel_storm`], [`refusals`] |
 //! | 3 order | [`order`], [`posts`] |
 //! | 4 whole sends | [`whole_sends`] |
 //! | 5 the limit, 6 LIFO threads and FIFO packets, 7 nothing stranded | to come, with the scheduler that keeps them: `limit`, `lifo`, `stranded` |
@@ -31,6 +31,7 @@ mod associate;
 mod batches;
 mod broadcast;
 mod cancel;
+mod cancel_storm;
 mod close;
 mod connect;
 mod connect_with;

@@ -12,8 +12,10 @@ use std::{
 
 use completion_port::{Buffer, DriverKind, GetError, Handle, OpKind, TcpSocket, error::Situation};
 
-use super::cancel::busy_listener;
-use crate::util::{assert_nothing_left, assert_same, dial, get, open, pair, pattern, situation};
+use crate::util::{
+    assert_nothing_left, assert_same, busy::busy_listener, dial, get, open, pair, pattern,
+    situation,
+};
 
 crate::on_each_driver!(
     receives_survive,

@@ -68,8 +68,10 @@ const LONGEST: Duration = Duration::from_secs(100);
 fn end_in_time(test: &str) -> mpsc::Sender<()> {
     let (guard, over) = mpsc::channel();
     let test = test.to_owned();
+    // A million cancels are not one test's worth.
+    let longest = LONGEST * (1 + super::cancels::asked() / 50_000) as u32;
     thread::spawn(move || {
-        if over.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+        if over.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
             super::say(&format!("{test} hangs"));
             std::process::abort();
         }

@@ -2,10 +2,12 @@
 //!
 //! - this file: connections, waits with a generous deadline, bytes whose place in a stream can be seen.
 //! - [`drivers`]: which drivers a promise is tested on. [`files`]: files of a test's own. [`child`]: tests in a process of their own. [`proc`]: what the system says
-//!   about this process.
+//!   about this process. [`busy`]: a listener that nobody gets in to. [`cancels`]: cancels against completions.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod busy;
+pub mod cancels;
 pub mod child;
 pub mod drivers;
 pub mod files;
