@@ -252,7 +252,7 @@ unsafe fn progress(
             _ => Ok(outcome(received)),
         },
         // Of a continuing receive only, which has made its packet of it.
-        (_, Output::Datagram(buffer, _)) => Ok(outcome(buffer.len())),
+        (_, Output::Datagram(datagram)) => Ok(outcome(datagram.0.len())),
         (_, Output::Accepted(accepted)) => Ok(Outcome { moved: 0, accepted: Some(accepted) }),
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
@@ -396,7 +396,10 @@ unsafe fn received_one<K, T>(
 ) -> Option<Completion<K, T>> {
     let op = op.cast::<Operation<K, T>>().as_ptr();
     let (result, mut buffer, message) = match result {
-        Ok(Output::Datagram(buffer, message)) => (Ok(buffer.len()), buffer, message),
+        Ok(Output::Datagram(datagram)) => {
+            let (buffer, message) = *datagram;
+            (Ok(buffer.len()), buffer, message)
+        }
         result => {
             // SAFETY: owned.
             let work = unsafe { (*op).header.work() };

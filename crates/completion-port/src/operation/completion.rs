@@ -74,6 +74,7 @@ pub(crate) struct Parts<K: 'static, T: 'static> {
 }
 
 impl<K, T> Completion<K, T> {
+    #[inline(always)]
     pub(crate) fn new(parts: Parts<K, T>) -> Self {
         let Parts {
             handle,

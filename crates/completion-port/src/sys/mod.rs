@@ -177,6 +177,6 @@ pub(crate) enum Output {
     Starved,
     /// A connection was accepted. It is owned from here on.
     Accepted(Accepted),
-    /// A datagram of a receive that may go on, and so is not asked.
-    Datagram(Buffer, Box<Message>),
+    /// A datagram of a receive that may go on, and so is not asked. Out of line: outputs are moved often, and most are a number.
+    Datagram(Box<(Buffer, Box<Message>)>),
 }

@@ -142,7 +142,8 @@ impl IoUring {
                 let len = filled.saturating_sub(HEAD);
                 // SAFETY: the kernel took the slot out of the ring, once, and has written the head and `len` bytes behind it.
                 let (head, buffer) = unsafe { self.pool.filled_behind(slot, len) };
-                Judged::Over(Ok(Output::Datagram(buffer, Box::new(Message::of_head(&head)))))
+                let message = Box::new(Message::of_head(&head));
+                Judged::Over(Ok(Output::Datagram(Box::new((buffer, message)))))
             }
             (Ok(_), None) => Judged::Over(Err(error::wrong_kind())),
             (Err(e), Some(slot)) => {
