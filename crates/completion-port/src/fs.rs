@@ -197,9 +197,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     fn sync_by(&self, kind: OpKind, context: T) -> Result<OpId, Refused<T>> {
-        self.launch(Operation::new(kind, self.clone(), Context::One(context))).map_err(
-            |(error, op)| Refused { error, buffer: (), context: context_of(op.into_inner()) },
-        )
+        self.launch(Operation::new(kind, self.clone(), Context::One(context)))
+            .map_err(|refused| Refused::of(refused, |_| ()))
     }
 
     fn move_at(
@@ -217,11 +216,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let work = op.header.work.get_mut();
         work.buffer = buffer;
         work.detail = Detail::At(offset);
-        self.start(op).map_err(|(error, op)| {
-            let mut op = op.into_inner();
-            let buffer = std::mem::take(&mut op.header.work.get_mut().buffer);
-            Refused { error, buffer, context: context_of(op) }
-        })
+        self.start(op).map_err(|refused| Refused::of(refused, |work| work.buffer))
     }
 
     fn move_several_at(
@@ -237,14 +232,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         }
         let op = Operation::new(kind, self.clone(), Context::One(context))
             .with_detail(Detail::Vectored(Box::new(vectored(buffers, offset))));
-        self.launch(op).map_err(|(error, op): (io::Error, Place<K, T>)| {
-            let mut op = op.into_inner();
-            let detail = std::mem::replace(&mut op.header.work.get_mut().detail, Detail::None);
-            let buffer = match detail {
+        self.launch(op).map_err(|refused| {
+            Refused::of(refused, |work| match work.detail {
                 Detail::Vectored(vectored) => vectored.into_buffers(),
                 _ => Vec::new(),
-            };
-            Refused { error, buffer, context: context_of(op) }
+            })
         })
     }
 }
@@ -252,8 +244,4 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 /// Why nothing begins there, if so. The system counts in signed numbers, and takes some negative ones for something else.
 fn too_far(offset: u64) -> Option<io::Error> {
     i64::try_from(offset).is_err().then(|| error::too_far(offset))
-}
-
-fn context_of<K, T>(op: Operation<K, T>) -> T {
-    crate::net::one(op.context)
 }

@@ -44,7 +44,7 @@ pub(crate) use self::timer::{Deadline, Ticking, Untaken, packet as timer_packet}
 use crate::{
     error,
     net::Started,
-    operation::{Completion, Context, Each, Header, OpId, OpKind, Parts, Place, Refused, Side},
+    operation::{Completion, Header, NotStarted, OpId, OpKind, Parts, Place, Refused, Side},
     port::Shared,
     sys::{Socket, file},
 };
@@ -279,15 +279,12 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 
     /// Refuses what this handle cannot do, or does not do any more, and starts or queues the rest. The direction keeps call order.
-    pub(crate) fn start(&self, op: Place<K, T>) -> Result<OpId, (io::Error, Place<K, T>)> {
+    pub(crate) fn start(&self, op: Place<K, T>) -> Result<OpId, NotStarted<K, T>> {
         self.start_into(op, &mut settle::deliver(&self.0))
     }
 
     /// The same, but what succeeds at once is returned, if the handle is one that skips packets.
-    pub(crate) fn start_inline(
-        &self,
-        op: Place<K, T>,
-    ) -> Result<Started<K, T>, (io::Error, Place<K, T>)> {
+    pub(crate) fn start_inline(&self, op: Place<K, T>) -> Result<Started<K, T>, NotStarted<K, T>> {
         let inner = &self.0;
         if !inner.skips.load(Ordering::Relaxed) {
             return self.start(op).map(Started::Pending);
@@ -309,7 +306,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         &self,
         mut op: Place<K, T>,
         sink: settle::Sink<'_, K, T>,
-    ) -> Result<OpId, (io::Error, Place<K, T>)> {
+    ) -> Result<OpId, NotStarted<K, T>> {
         let kind = op.header.kind;
         let inner = &self.0;
         if !inner.role.can(kind) {
@@ -517,22 +514,3 @@ pub(crate) use self::{
     settle::settle,
     stop::{flush, stop_reading},
 };
-
-/// Makes the next context of a continuing operation, if it is not there. The user's code: no lock is held.
-pub(crate) fn prepare<T>(context: &mut Context<T>) -> Result<(), Box<dyn Any + Send>> {
-    if let Context::Each(each) = context {
-        each.prepare()?;
-    }
-    Ok(())
-}
-
-impl<T> Each<T> {
-    /// The same.
-    fn prepare(&mut self) -> Result<(), Box<dyn Any + Send>> {
-        if self.next.is_none() {
-            let maker = std::panic::AssertUnwindSafe(&mut self.maker);
-            self.next = Some(std::panic::catch_unwind(maker)?);
-        }
-        Ok(())
-    }
-}

@@ -17,7 +17,6 @@ use std::{
 use super::{
     Aside, Closed, Direction, Handle, Inner,
     conclude::{Verdict, conclude},
-    prepare,
     stop::close_into,
 };
 use crate::{
@@ -206,7 +205,7 @@ pub(super) fn pump<'a, K: Send + Sync + 'static, T: Send + 'static>(
             if header.kind.continues() {
                 // The user's code: without the lock. A cancel that comes meanwhile finds the operation with no driver, and marks it.
                 drop(direction);
-                let prepared = prepare(context);
+                let prepared = context.prepare();
                 after.panic = after.panic.or(prepared.err());
                 direction = inner.side(Side::In);
             }

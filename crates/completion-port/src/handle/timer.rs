@@ -115,11 +115,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if period.is_zero() {
             return Err(refused(error::no_period()));
         }
-        let mut each = Each { maker: Box::new(maker), next: None };
-        if let Err(panic) = each.prepare() {
-            std::panic::resume_unwind(panic);
-        }
-        let ticking = Ticking { each, period, over: 0, untaken: Arc::default() };
+        let ticking =
+            Ticking { each: Each::begin(maker), period, over: 0, untaken: Arc::default() };
         self.arm(period, Box::new(ticking), Due::Each).map_err(|(error, _)| refused(error))
     }
 

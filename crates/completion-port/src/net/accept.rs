@@ -1,9 +1,8 @@
 //! Accepts.
 
-use super::recv::one;
 use crate::{
     Buffer, error,
-    handle::{Handle, prepare},
+    handle::Handle,
     operation::{Context, Each, OpId, OpKind, Operation, Refused},
 };
 
@@ -34,11 +33,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     #[doc(alias = "AcceptEx")]
     pub fn accept(&self, context: T) -> Result<OpId, Refused<T>> {
         self.launch(Operation::new(OpKind::Accept, self.clone(), Context::One(context)).with_peer())
-            .map_err(|(error, op)| Refused {
-                error,
-                buffer: (),
-                context: one(op.into_inner().context),
-            })
+            .map_err(|refused| Refused::of(refused, |_| ()))
     }
 
     /// Starts to accept one connection and to receive its first data into the spare room of `buffer`: `AcceptEx` with a receive length
@@ -81,10 +76,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
                 .with_buffer(buffer)
                 .with_peer(),
         )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-        })
+        .map_err(|refused| Refused::of(refused, |work| work.buffer))
     }
 
     /// Starts to accept every connection that comes, until it is cancelled, the listener is closed, or the system refuses (no
@@ -125,10 +117,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         &self,
         maker: impl FnMut() -> T + Send + 'static,
     ) -> Result<OpId, Refused<()>> {
-        let mut context = Context::Each(Box::new(Each { maker: Box::new(maker), next: None }));
-        if let Err(panic) = prepare(&mut context) {
-            std::panic::resume_unwind(panic);
-        }
+        let context = Context::Each(Box::new(Each::begin(maker)));
         self.launch(Operation::new(OpKind::AcceptEach, self.clone(), context))
             .map_err(|(error, _)| Refused { error, buffer: (), context: () })
     }

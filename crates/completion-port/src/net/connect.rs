@@ -8,7 +8,6 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::recv::one;
 use crate::{
     Buffer, error,
     handle::Handle,
@@ -119,10 +118,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
                 .with_address(address)
                 .with_buffer(buffer),
         )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-        })
+        .map_err(|refused| Refused::of(refused, |work| work.buffer))
     }
 
     /// Starts to connect: `ConnectEx`. Sends that are started meanwhile follow it. A refused connection completes with
@@ -149,10 +145,6 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             Operation::new(OpKind::Connect, self.clone(), Context::One(context))
                 .with_address(address),
         )
-        .map_err(|(error, op)| Refused {
-            error,
-            buffer: (),
-            context: one(op.into_inner().context),
-        })
+        .map_err(|refused| Refused::of(refused, |_| ()))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::recv::one;
 use crate::{
     Buffer, error,
-    handle::{Handle, prepare},
+    handle::Handle,
     operation::{Context, Each, OpId, OpKind, Operation, Refused},
     sys::Message,
 };
@@ -121,10 +120,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         &self,
         maker: impl FnMut() -> T + Send + 'static,
     ) -> Result<OpId, Refused<()>> {
-        let mut context = Context::Each(Box::new(Each { maker: Box::new(maker), next: None }));
-        if let Err(panic) = prepare(&mut context) {
-            std::panic::resume_unwind(panic);
-        }
+        let context = Context::Each(Box::new(Each::begin(maker)));
         let op = Operation::new(OpKind::RecvFromEach, self.clone(), context);
         self.launch(op.with_message(Message::incoming())).map_err(|(error, _)| Refused {
             error,
@@ -184,9 +180,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         context: T,
     ) -> Result<OpId, Refused<T, Buffer>> {
         let op = Operation::new(kind, self.clone(), Context::One(context));
-        self.launch(op.with_buffer(buffer).with_message(message)).map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-        })
+        self.launch(op.with_buffer(buffer).with_message(message))
+            .map_err(|refused| Refused::of(refused, |work| work.buffer))
     }
 }

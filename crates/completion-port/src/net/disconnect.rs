@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::recv::one;
 use crate::{
     handle::Handle,
     operation::{Context, OpId, OpKind, Operation, Refused},
@@ -43,11 +42,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     #[doc(alias = "TF_DISCONNECT")]
     pub fn disconnect(&self, context: T) -> Result<OpId, Refused<T>> {
         self.launch(Operation::new(OpKind::Disconnect, self.clone(), Context::One(context)))
-            .map_err(|(error, op)| Refused {
-                error,
-                buffer: (),
-                context: one(op.into_inner().context),
-            })
+            .map_err(|refused| Refused::of(refused, |_| ()))
     }
 
     /// Ends the connection gracefully, as [`Handle::end`] does, and leaves the handle open and its socket fit to

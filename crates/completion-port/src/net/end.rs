@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::recv::one;
 use crate::{
     handle::{Handle, flush, stop_reading},
     operation::{Context, OpId, OpKind, Operation, Refused},
@@ -57,11 +56,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         op: Operation<K, T>,
         deadline: Duration,
     ) -> Result<OpId, Refused<T>> {
-        let id = self.launch(op).map_err(|(error, op)| Refused {
-            error,
-            buffer: (),
-            context: one(op.into_inner().context),
-        })?;
+        let id = self.launch(op).map_err(|refused| Refused::of(refused, |_| ()))?;
         // It may be over already.
         if self.expire(id, deadline) {
             stop_reading(&self.0, id.sequence);

@@ -13,4 +13,3 @@ mod transmit_file;
 
 pub use connect::TcpSocket;
 pub use inline::Started;
-pub(crate) use recv::one;

@@ -3,11 +3,8 @@
 use crate::{
     Buffer, error,
     handle::{Handle, Role},
-    operation::{Context, OpId, OpKind, Operation, Place, Refused},
+    operation::{Context, NotStarted, OpId, OpKind, Operation, Place, Refused},
 };
-
-/// Why an operation was not started, and itself.
-pub(super) type NotStarted<K, T> = (std::io::Error, Place<K, T>);
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Starts a receive into the spare room of `buffer`: `WSARecv`. It completes as soon as any bytes are there (S110), with
@@ -93,10 +90,8 @@ pub(super) fn recv<K: 'static, T: 'static, R>(
         return Err(Refused { error: error::full_buffer(), context, buffer });
     }
     let op = Operation::new(OpKind::Recv, handle.clone(), Context::One(context));
-    start(handle, Place::new(op.with_buffer(buffer))).map_err(|(error, op)| {
-        let Operation { header, context, .. } = op.into_inner();
-        Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-    })
+    start(handle, Place::new(op.with_buffer(buffer)))
+        .map_err(|refused| Refused::of(refused, |work| work.buffer))
 }
 
 /// Starts it in the given way.
@@ -106,17 +101,5 @@ pub(super) fn recv_lent<K: 'static, T: 'static, R>(
     start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
 ) -> Result<R, Refused<T>> {
     let op = Operation::new(OpKind::RecvLent, handle.clone(), Context::One(context));
-    start(handle, Place::new(op)).map_err(|(error, op)| Refused {
-        error,
-        buffer: (),
-        context: one(op.into_inner().context),
-    })
-}
-
-/// The context of an operation that has just one.
-pub(crate) fn one<T>(context: Context<T>) -> T {
-    match context {
-        Context::One(context) => context,
-        Context::Each(mut each) => each.next.take().unwrap_or_else(&mut each.maker),
-    }
+    start(handle, Place::new(op)).map_err(|refused| Refused::of(refused, |_| ()))
 }

@@ -1,10 +1,9 @@
 //! Sends.
 
-use super::recv::{NotStarted, one};
 use crate::{
     Buffer, error,
     handle::{Handle, Role},
-    operation::{Context, Detail, OpId, OpKind, Operation, Place, Refused},
+    operation::{Context, Detail, NotStarted, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -90,10 +89,8 @@ pub(super) fn send<K: 'static, T: 'static, R>(
         return Err(Refused { error: error::empty_buffer(), context, buffer });
     }
     let op = Operation::new(OpKind::Send, handle.clone(), Context::One(context));
-    start(handle, Place::new(op.with_buffer(buffer))).map_err(|(error, op)| {
-        let Operation { header, context, .. } = op.into_inner();
-        Refused { error, buffer: header.work.into_inner().buffer, context: one(context) }
-    })
+    start(handle, Place::new(op.with_buffer(buffer)))
+        .map_err(|refused| Refused::of(refused, |work| work.buffer))
 }
 
 /// Starts it in the given way.
@@ -107,12 +104,10 @@ pub(super) fn send_vectored<K: 'static, T: 'static, R>(
         return Err(Refused { error: error::empty_buffer(), context, buffer: buffers });
     }
     let op = Operation::new(OpKind::Send, handle.clone(), Context::One(context));
-    start(handle, Place::new(op.with_gather(buffers))).map_err(|(error, op)| {
-        let Operation { header, context, .. } = op.into_inner();
-        let buffer = match header.work.into_inner().detail {
+    start(handle, Place::new(op.with_gather(buffers))).map_err(|refused| {
+        Refused::of(refused, |work| match work.detail {
             Detail::Gather(gather) => gather.into_buffers(),
             _ => Vec::new(),
-        };
-        Refused { error, buffer, context: one(context) }
+        })
     })
 }

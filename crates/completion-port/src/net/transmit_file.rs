@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use super::recv::one;
 use crate::{
     Buffer, error,
     handle::Handle,
@@ -72,13 +71,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             Operation::new(OpKind::TransmitFile, self.clone(), Context::One(context))
                 .with_file(sys::TransmitFile::new(head, file, part, tail)),
         )
-        .map_err(|(error, op)| {
-            let Operation { header, context, .. } = op.into_inner();
-            let buffer = match header.work.into_inner().detail {
+        .map_err(|refused| {
+            Refused::of(refused, |work| match work.detail {
                 Detail::TransmitFile(what) => what.into_buffers(),
                 _ => Default::default(),
-            };
-            Refused { error, buffer, context: one(context) }
+            })
         })
     }
 }

@@ -31,6 +31,7 @@ mod queue;
 mod refused;
 
 use std::{
+    any::Any,
     cell::{Cell, UnsafeCell},
     fmt,
     net::SocketAddr,
@@ -43,6 +44,7 @@ pub use completion::Completion;
 pub(crate) use completion::Parts;
 pub(crate) use place::Place;
 pub(crate) use queue::Queue;
+pub(crate) use refused::NotStarted;
 pub use refused::Refused;
 
 use crate::{buffer::Buffer, handle::Handle, sys};
@@ -462,10 +464,48 @@ pub(crate) enum Context<T> {
     Each(Box<Each<T>>),
 }
 
+impl<T> Context<T> {
+    /// Of an operation that has just one.
+    pub(crate) fn into_one(self) -> T {
+        match self {
+            Context::One(context) => context,
+            Context::Each(mut each) => each.next.take().unwrap_or_else(&mut each.maker),
+        }
+    }
+
+    /// Makes the next one of a continuing operation, if it is not there. The user's code: no lock is held.
+    pub(crate) fn prepare(&mut self) -> Result<(), Box<dyn Any + Send>> {
+        match self {
+            Context::One(_) => Ok(()),
+            Context::Each(each) => each.prepare(),
+        }
+    }
+}
+
 /// A continuing operation makes a context for each packet, where no lock is held: `maker` is the user's code.
 pub(crate) struct Each<T> {
     pub maker: Box<dyn FnMut() -> T + Send>,
     pub next: Option<T>,
+}
+
+impl<T> Each<T> {
+    /// With the first of them made. Its panic is the caller's.
+    pub(crate) fn begin(maker: impl FnMut() -> T + Send + 'static) -> Self {
+        let mut each = Self { maker: Box::new(maker), next: None };
+        if let Err(panic) = each.prepare() {
+            std::panic::resume_unwind(panic);
+        }
+        each
+    }
+
+    /// [`Context::prepare`].
+    pub(crate) fn prepare(&mut self) -> Result<(), Box<dyn Any + Send>> {
+        if self.next.is_none() {
+            let maker = std::panic::AssertUnwindSafe(&mut self.maker);
+            self.next = Some(std::panic::catch_unwind(maker)?);
+        }
+        Ok(())
+    }
 }
 
 /// A whole operation: what the driver knows, and what the port and its user put in.

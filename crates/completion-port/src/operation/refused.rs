@@ -2,6 +2,11 @@
 
 use std::{error::Error, fmt, io};
 
+use super::{Operation, Place, Work};
+
+/// Why an operation was not started, and itself.
+pub(crate) type NotStarted<K, T> = (io::Error, Place<K, T>);
+
 /// An operation that was refused at its start, with what the caller had put into it.
 ///
 /// No packet will come for it. Refused, alike on every driver: a closed port or handle, the wrong kind of handle, an empty or full
@@ -23,6 +28,14 @@ pub struct Refused<T, B = ()> {
     pub context: T,
     /// The buffer or buffers, given back.
     pub buffer: B,
+}
+
+impl<T, B> Refused<T, B> {
+    /// What its starter had put into an operation that was not started; `buffer` takes the buffers out.
+    pub(crate) fn of<K>((error, op): NotStarted<K, T>, buffer: impl FnOnce(Work) -> B) -> Self {
+        let Operation { header, context, .. } = op.into_inner();
+        Self { error, context: context.into_one(), buffer: buffer(header.work.into_inner()) }
+    }
 }
 
 impl<T, B> fmt::Debug for Refused<T, B> {
