@@ -1,7 +1,7 @@
 //! What the event of an operation means: whether it is over, goes on, or is to be started again; and its packet.
 //!
 //! - [`conclude`] decides. [`progress`]: how far an output takes an operation. [`as_told`]: the result as the user is told.
-//! - [`take_apart`], [`accepted_one`], [`received_one`]: packets.
+//! - [`take_apart`], [`one_of_many`], [`received_one`]: packets.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Buffer, error,
-    operation::{Completion, Context, Detail, Each, Header, OpId, OpKind, Operation, Parts, Place},
+    operation::{Completion, Context, Detail, Each, Extra, Header, OpId, OpKind, Operation, Place},
     sys::{Accepted, Event, Message, Output, file},
 };
 
@@ -62,9 +62,9 @@ pub(super) fn conclude<K: Send + Sync + 'static, T: Send + 'static>(
         }
         Ok(Output::Starved) => Err(error::cancelled()),
         Ok(Output::Accepted(socket)) if kind == OpKind::AcceptEach => {
-            // SAFETY: the context is the settler's.
-            if let Some(packet) = unsafe { accepted_one(op, socket) } {
-                sink(packet);
+            // SAFETY: the caller settles it. Where there is no packet, the connection is closed.
+            if let Some(packet) = unsafe { one_of_many(op, Ok(0)) } {
+                sink(packet.with_extra(Extra::Accepted(socket)));
             }
             if more {
                 return Verdict::Pending;
@@ -183,15 +183,10 @@ unsafe fn progress(
             let Detail::TransmitFile(what) = &mut work.detail else {
                 return Ok(Err(error::wrong_kind()));
             };
-            if what.advance(sent) {
-                Ok(outcome(what.total() as usize))
-            } else if header.cancelled() {
-                Err(error::cancelled())
-            } else if sent == 0 {
-                Err(io::ErrorKind::WriteZero.into())
-            } else {
-                return Err(Verdict::Again);
+            if !what.advance(sent) {
+                return unsent(header, sent);
             }
+            Ok(outcome(what.total() as usize))
         }
         (OpKind::Send | OpKind::Connect, Output::Bytes(sent)) => {
             work.done += sent;
@@ -202,15 +197,10 @@ unsafe fn progress(
                 }
                 _ => work.buffer.len(),
             };
-            if work.done >= total {
-                Ok(outcome(total))
-            } else if header.cancelled() {
-                Err(error::cancelled())
-            } else if sent == 0 {
-                Err(io::ErrorKind::WriteZero.into())
-            } else {
-                return Err(Verdict::Again);
+            if work.done < total {
+                return unsent(header, sent);
             }
+            Ok(outcome(total))
         }
         (OpKind::ReadAt | OpKind::WriteAt, Output::Bytes(moved)) => {
             // SAFETY: owned by the caller, and the driver has moved so many.
@@ -257,6 +247,15 @@ unsafe fn progress(
         (_, Output::Bytes(moved)) => Ok(outcome(moved)),
         (_, Output::Starved) => Err(error::cancelled()),
     })
+}
+
+/// What becomes of a send of which a part, so many bytes, has left.
+fn unsent(header: &Header, sent: usize) -> Result<io::Result<Outcome>, Verdict> {
+    match sent {
+        _ if header.cancelled() => Ok(Err(error::cancelled())),
+        0 => Ok(Err(io::ErrorKind::WriteZero.into())),
+        _ => Err(Verdict::Again),
+    }
 }
 
 /// The result as the user is told: an end that this side brought about says so, whatever the system called it, and a reset is a
@@ -316,12 +315,13 @@ unsafe fn take_apart<K, T>(
     // Part by part: the whole is large.
     let (kind, sequence, work) = (op.header.kind, op.header.sequence, op.header.work.into_inner());
     let (handle, context) = (op.handle, op.context);
-    let (buffers, message) = match work.detail {
-        Detail::Gather(gather) => (gather.into_buffers(), None),
-        Detail::TransmitFile(what) => (what.into_buffers().into(), None),
-        Detail::Vectored(vectored) => (vectored.into_buffers(), None),
-        Detail::Message(message) => (Vec::new(), Some(message)),
-        _ => (Vec::new(), None),
+    let extra = match (accepted, work.detail) {
+        (Some(accepted), _) => Extra::Accepted(accepted),
+        (None, Detail::Gather(gather)) => Extra::Buffers(gather.into_buffers()),
+        (None, Detail::TransmitFile(what)) => Extra::Buffers(what.into_buffers().into()),
+        (None, Detail::Vectored(vectored)) => Extra::Buffers(vectored.into_buffers()),
+        (None, Detail::Message(message)) => Extra::Message(message),
+        (None, _) => Extra::None,
     };
     let (context, maker) = match context {
         Context::One(context) => (Some(context), None),
@@ -331,45 +331,29 @@ unsafe fn take_apart<K, T>(
         }
     };
     let packet = context.map(|context| {
-        Completion::new(Parts {
-            handle,
-            result,
-            buffer: work.buffer,
-            context,
-            kind,
-            last: true,
-            sequence,
-            accepted,
-            buffers,
-            message,
-        })
+        Completion::new(handle, kind, sequence, result, context)
+            .with_buffer(work.buffer)
+            .with_extra(extra)
     });
     (packet, maker)
 }
 
-/// The packet of one connection of a continuing accept. `None` (and the connection closed) if the user's maker has failed.
+/// One packet of a continuing operation, with more to come. `None` if the user's maker has failed.
 ///
 /// # Safety
 ///
 /// The caller settles the operation, of these K and T.
-unsafe fn accepted_one<K, T>(op: NonNull<Header>, socket: Accepted) -> Option<Completion<K, T>> {
+unsafe fn one_of_many<K, T>(
+    op: NonNull<Header>,
+    result: io::Result<usize>,
+) -> Option<Completion<K, T>> {
     let op = op.cast::<Operation<K, T>>().as_ptr();
     // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
-    let (context, handle, sequence) =
-        unsafe { (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence) };
+    let (context, handle, kind, sequence) =
+        unsafe { (&mut (*op).context, &(*op).handle, (*op).header.kind, (*op).header.sequence) };
     let Context::Each(each) = context else { return None };
-    Some(Completion::new(Parts {
-        handle,
-        result: Ok(0),
-        buffer: Buffer::new(),
-        context: each.next.take()?,
-        kind: OpKind::AcceptEach,
-        last: false,
-        sequence,
-        accepted: Some(socket),
-        buffers: Vec::new(),
-        message: None,
-    }))
+    let packet = Completion::new(handle.clone(), kind, sequence, result, each.next.take()?);
+    Some(packet.with_more_to_come())
 }
 
 /// What a datagram of so many bytes is told as: one that was cut is an error, and its buffer has what was left of it (S19, S129).
@@ -394,7 +378,6 @@ unsafe fn received_one<K, T>(
     op: NonNull<Header>,
     result: io::Result<Output>,
 ) -> Option<Completion<K, T>> {
-    let op = op.cast::<Operation<K, T>>().as_ptr();
     let (result, mut buffer, message) = match result {
         Ok(Output::Datagram(datagram)) => {
             let (buffer, message) = *datagram;
@@ -402,7 +385,7 @@ unsafe fn received_one<K, T>(
         }
         result => {
             // SAFETY: owned.
-            let work = unsafe { (*op).header.work() };
+            let work = unsafe { op.as_ref().work() };
             let next = Detail::Message(Box::new(Message::incoming()));
             let Detail::Message(message) = std::mem::replace(&mut work.detail, next) else {
                 return None;
@@ -416,20 +399,7 @@ unsafe fn received_one<K, T>(
         // It goes back at once.
         buffer = Buffer::new();
     }
-    // SAFETY: the settler's part of the operation; of the header, which the driver may look at meanwhile, constants only.
-    let (context, handle, sequence) =
-        unsafe { (&mut (*op).context, (*op).handle.clone(), (*op).header.sequence) };
-    let Context::Each(each) = context else { return None };
-    Some(Completion::new(Parts {
-        handle,
-        result,
-        buffer,
-        context: each.next.take()?,
-        kind: OpKind::RecvFromEach,
-        last: false,
-        sequence,
-        accepted: None,
-        buffers: Vec::new(),
-        message: Some(message),
-    }))
+    // SAFETY: handed on.
+    let packet = unsafe { one_of_many(op, result) }?;
+    Some(packet.with_buffer(buffer).with_extra(Extra::Message(message)))
 }

@@ -40,11 +40,11 @@ pub(crate) use self::source::Role;
 pub(crate) use self::source::sealed;
 pub use self::source::{NotAssociated, Source};
 pub use self::timer::TimerId;
-pub(crate) use self::timer::{Deadline, Ticking, Untaken, packet as timer_packet};
+pub(crate) use self::timer::{Deadline, Ticking, Untaken};
 use crate::{
     error,
     net::Started,
-    operation::{Completion, Header, NotStarted, OpId, OpKind, Parts, Place, Refused, Side},
+    operation::{Completion, Header, NotStarted, OpId, OpKind, Place, Refused, Side},
     port::Shared,
     sys::{Socket, file},
 };
@@ -363,18 +363,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     #[doc(alias = "PostQueuedCompletionStatus")]
     pub fn post(&self, bytes: usize, context: T) -> Result<(), Refused<T>> {
         let port = &self.0.port;
-        let packet = Completion::new(Parts {
-            handle: self.clone(),
-            result: Ok(bytes),
-            buffer: crate::Buffer::new(),
-            context,
-            kind: OpKind::Post,
-            last: true,
-            sequence: 0,
-            accepted: None,
-            buffers: Vec::new(),
-            message: None,
-        });
+        let packet = Completion::new(self.clone(), OpKind::Post, 0, Ok(bytes), context);
         port.scheduler.post(packet).map_err(|packet| Refused {
             error: error::port_closed(),
             context: packet.context,

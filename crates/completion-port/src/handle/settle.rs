@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error,
-    operation::{Completion, Context, Header, OpKind, Operation, Parts, Place, Side},
+    operation::{Completion, Context, Header, OpKind, Operation, Place, Side},
     sys::{Event, Output, file},
 };
 
@@ -168,18 +168,9 @@ unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
     let op = unsafe { Place::<K, T>::from_header(event.op) }.into_inner();
     let work = op.header.work.into_inner();
     if let Context::One(context) = op.context {
-        sink(Completion::new(Parts {
-            handle: op.handle,
-            result: Ok(work.done),
-            buffer: work.buffer,
-            context,
-            kind,
-            last: true,
-            sequence: op.header.sequence,
-            accepted: None,
-            buffers: Vec::new(),
-            message: None,
-        }));
+        let result = Ok(work.done);
+        let packet = Completion::new(op.handle, kind, op.header.sequence, result, context);
+        sink(packet.with_buffer(work.buffer));
     }
     None
 }

@@ -19,8 +19,8 @@ use super::{
     stop,
 };
 use crate::{
-    Buffer, error,
-    operation::{Completion, Each, OpId, OpKind, Parts, Refused, Side},
+    error,
+    operation::{Completion, Each, Extra, OpId, OpKind, Refused, Side},
     port::Due,
     schedule::timers::{Disarmed, Of, TimerKey},
 };
@@ -274,8 +274,9 @@ impl<T: Send + 'static> Ticking<T> {
             if let Some(context) = self.each.next.take() {
                 self.untaken.store(true, Ordering::Relaxed);
                 let over = std::mem::take(&mut self.over);
-                let packet = packet(handle.clone(), OpKind::Every, Ok(over), context, false);
-                sink(packet.with_untaken(Untaken(self.untaken.clone())));
+                let packet = Completion::new(handle.clone(), OpKind::Every, 0, Ok(over), context);
+                let untaken = Extra::Untaken(Untaken(self.untaken.clone()));
+                sink(packet.with_more_to_come().with_extra(untaken));
                 panic = self.each.prepare().err();
             }
         }
@@ -294,40 +295,19 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Due<K, T> {
         let cancelled = || Err(error::cancelled());
         match self {
             Due::Once(handle, context) => {
-                sink(packet(handle, OpKind::Timer, cancelled(), context, true));
+                sink(Completion::new(handle, OpKind::Timer, 0, cancelled(), context));
                 None
             }
             Due::Each(handle, ticking) => {
                 let Each { maker, next } = ticking.each;
                 if let Some(context) = next {
-                    sink(packet(handle, OpKind::Every, cancelled(), context, true));
+                    sink(Completion::new(handle, OpKind::Every, 0, cancelled(), context));
                 }
                 Some(Box::new(maker))
             }
             Due::Expire(_) | Due::Relax => None,
         }
     }
-}
-
-pub(crate) fn packet<K, T>(
-    handle: Handle<K, T>,
-    kind: OpKind,
-    result: io::Result<usize>,
-    context: T,
-    last: bool,
-) -> Completion<K, T> {
-    Completion::new(Parts {
-        handle,
-        result,
-        buffer: Buffer::new(),
-        context,
-        kind,
-        last,
-        sequence: 0,
-        accepted: None,
-        buffers: Vec::new(),
-        message: None,
-    })
 }
 
 /// Cancels all timers of a handle. Tells how many that were.
@@ -357,7 +337,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::CompletionPort;
+    use crate::{Buffer, CompletionPort};
 
     /// A server that gives each receive a deadline has no more of them than receives.
     #[test]

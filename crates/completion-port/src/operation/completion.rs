@@ -50,56 +50,42 @@ struct Rest {
     extra: Extra,
 }
 
-enum Extra {
+/// What only some operations bring.
+pub(crate) enum Extra {
     None,
     Accepted(sys::Accepted),
     Buffers(Vec<Buffer>),
     Message(Box<sys::Message>),
-    /// To be dropped with the packet.
+    /// Of a periodic timer, which has no other packet while this one exists: to be dropped with it.
     Untaken(#[expect(dead_code, reason = "it is there for its end")] Untaken),
 }
 
-/// What a completion is made of, for those who make one.
-pub(crate) struct Parts<K: 'static, T: 'static> {
-    pub handle: Handle<K, T>,
-    pub result: io::Result<usize>,
-    pub buffer: Buffer,
-    pub context: T,
-    pub kind: OpKind,
-    pub last: bool,
-    pub sequence: u64,
-    pub accepted: Option<sys::Accepted>,
-    pub buffers: Vec<Buffer>,
-    pub message: Option<Box<sys::Message>>,
-}
-
 impl<K, T> Completion<K, T> {
-    #[inline(always)]
-    pub(crate) fn new(parts: Parts<K, T>) -> Self {
-        let Parts {
-            handle,
-            result,
-            buffer,
-            context,
-            kind,
-            last,
-            sequence,
-            accepted,
-            buffers,
-            message,
-        } = parts;
-        let extra = match (accepted, message) {
-            (Some(accepted), _) => Extra::Accepted(accepted),
-            (None, Some(message)) => Extra::Message(message),
-            (None, None) if buffers.is_empty() => Extra::None,
-            (None, None) => Extra::Buffers(buffers),
-        };
-        Self { handle, result, buffer, context, rest: Rest { kind, last, sequence, extra } }
+    /// The last one of its operation, without a buffer.
+    pub(crate) fn new(
+        handle: Handle<K, T>,
+        kind: OpKind,
+        sequence: u64,
+        result: io::Result<usize>,
+        context: T,
+    ) -> Self {
+        let rest = Rest { kind, last: true, sequence, extra: Extra::None };
+        Self { handle, result, buffer: Buffer::new(), context, rest }
     }
 
-    /// The packet of a periodic timer, which has no other while this one exists.
-    pub(crate) fn with_untaken(mut self, untaken: Untaken) -> Self {
-        self.rest.extra = Extra::Untaken(untaken);
+    pub(crate) fn with_buffer(mut self, buffer: Buffer) -> Self {
+        self.buffer = buffer;
+        self
+    }
+
+    pub(crate) fn with_extra(mut self, extra: Extra) -> Self {
+        self.rest.extra = extra;
+        self
+    }
+
+    /// Its operation goes on.
+    pub(crate) fn with_more_to_come(mut self) -> Self {
+        self.rest.last = false;
         self
     }
 

@@ -41,7 +41,7 @@ use std::{
 
 pub use addresses::Addresses;
 pub use completion::Completion;
-pub(crate) use completion::Parts;
+pub(crate) use completion::Extra;
 pub(crate) use place::Place;
 pub(crate) use queue::Queue;
 pub(crate) use refused::NotStarted;

@@ -4,7 +4,7 @@ use std::{any::Any, sync::atomic::Ordering, time::Duration};
 
 use super::Shared;
 use crate::{
-    handle::{Deadline, Handle, Ticking, timer_packet},
+    handle::{Deadline, Handle, Ticking},
     operation::{Completion, OpKind},
     schedule::timers::{Fired, Of},
 };
@@ -43,7 +43,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
         match what {
             Due::Expire(deadline) => deadline.pass(),
             Due::Once(handle, context) => {
-                sink(timer_packet(handle, OpKind::Timer, Ok(1), context, true));
+                sink(Completion::new(handle, OpKind::Timer, 0, Ok(1), context));
             }
             Due::Each(handle, mut ticking) => {
                 // Brought in at once, and not with the rest of what this thread has in hand: when a cancel finds the timer again, and
