@@ -16,7 +16,7 @@
 //! - [`file`], [`pipe`]: what drivers need for those.
 //! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
 //! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
-//! - [`send`]: sending as much as goes at once.
+//! - [`send`], [`receive`]: sending and receiving as much as goes at once.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
 //!
@@ -34,6 +34,7 @@ mod message;
 mod pipe;
 pub(crate) mod punctual;
 mod readiness;
+mod receive;
 mod send;
 mod sigpipe;
 #[cfg(feature = "simulated")]

@@ -4,6 +4,7 @@ use std::{io, os::fd::BorrowedFd};
 
 use rustix::net::SendFlags;
 
+use super::pipe;
 use crate::operation::{Detail, Header};
 
 #[cfg(target_vendor = "apple")]
@@ -11,12 +12,16 @@ const NO_SIGNAL: SendFlags = SendFlags::empty();
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 
-/// Sends what the socket takes of a send's bytes now. May be interrupted.
+/// Sends what the socket, or the pipe, takes of a send's bytes now. May be interrupted.
 ///
 /// # Safety
 ///
 /// The caller owns the operation, a send, and its socket is open.
 pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
+    if header.is_pipe() {
+        // SAFETY: handed on.
+        return unsafe { pipe::write_now(header) };
+    }
     // SAFETY: owned.
     let work = unsafe { header.work() };
     let message = match &mut work.detail {

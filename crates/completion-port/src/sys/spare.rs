@@ -1,5 +1,6 @@
 //! Whether the system has a processor to spare.
 
+use std::sync::OnceLock;
 #[cfg(target_os = "linux")]
 use std::{fs::File, io::Read};
 
@@ -9,11 +10,14 @@ pub(super) fn has_spare_processor() -> bool {
     runnable().is_none_or(|runnable| runnable.saturating_sub(1) < processors())
 }
 
-/// All that are online, as all of the system's threads are counted.
+/// All that are online, as all of the system's threads are counted. Asked once: to ask is to open, read and close another file.
 fn processors() -> usize {
-    // SAFETY: a number is asked for.
-    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    usize::try_from(online).unwrap_or(usize::MAX)
+    static ONLINE: OnceLock<usize> = OnceLock::new();
+    *ONLINE.get_or_init(|| {
+        // SAFETY: a number is asked for.
+        let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        usize::try_from(online).unwrap_or(usize::MAX)
+    })
 }
 
 /// How many threads of the system run, or could: the first number of the fourth field of `/proc/loadavg` (proc(5)).

@@ -9,10 +9,9 @@ use std::{
 };
 
 use crate::{
-    Buffer,
     buffer::Pool,
     operation::{Header, OpKind},
-    sys::{Output, send::moved},
+    sys::{Output, receive::receive_now},
 };
 
 /// What came of it; `None` if nothing did, and the ring is to take it.
@@ -28,10 +27,12 @@ pub(super) unsafe fn receive(header: &Header, pool: &Arc<Pool>) -> Option<io::Re
     // SAFETY: owned by the caller.
     let work = unsafe { header.work() };
     let result = match header.kind {
-        OpKind::Recv => receive_into(header.target.get().fd, &mut work.buffer),
+        // SAFETY: open, as the caller says.
+        OpKind::Recv => unsafe { receive_now(header, &mut work.buffer) },
         OpKind::RecvLent => {
             let mut lent = pool.lend()?;
-            let result = receive_into(header.target.get().fd, &mut lent);
+            // SAFETY: as above.
+            let result = unsafe { receive_now(header, &mut lent) };
             if matches!(result, Ok(1..)) {
                 work.buffer = lent;
             }
@@ -42,15 +43,5 @@ pub(super) unsafe fn receive(header: &Header, pool: &Arc<Pool>) -> Option<io::Re
     match result {
         Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => None,
         result => Some(result.map(Output::Bytes)),
-    }
-}
-
-fn receive_into(fd: libc::c_int, buffer: &mut Buffer) -> io::Result<usize> {
-    let (to, room) = buffer.spare_parts();
-    // SAFETY: the buffer's own spare room; what was received is then counted as filled.
-    unsafe {
-        let result = moved(libc::recv(fd, to.cast(), room, libc::MSG_DONTWAIT));
-        buffer.fill(*result.as_ref().unwrap_or(&0));
-        result
     }
 }

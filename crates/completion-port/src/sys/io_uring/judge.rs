@@ -22,7 +22,7 @@ use crate::{
     buffer::HEAD,
     error,
     operation::{Detail, Header, OpKind},
-    sys::{Accepted, Event, Message, Output, Socket, pipe},
+    sys::{Accepted, Event, Message, Output, Socket, send::send_now},
 };
 
 impl IoUring {
@@ -101,7 +101,7 @@ impl IoUring {
             }
             (OpKind::Send, Ok(_)) if header.is_pipe() => {
                 // SAFETY: ours again, and its pipe is open.
-                match unsafe { pipe::write_now(header) } {
+                match unsafe { send_now(header) } {
                     Err(e) if e.kind() == WouldBlock && header.cancelled() => {
                         Err(error::cancelled())
                     }

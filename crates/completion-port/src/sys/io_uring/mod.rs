@@ -39,7 +39,7 @@ use self::{
     buffer_ring::BufferRing,
     ring::{Completed, IGNORED, Ring},
 };
-use super::{Driver, Event, Medium, Output, Socket, choose::Rung, pipe, send::send_now};
+use super::{Driver, Event, Medium, Output, Socket, choose::Rung, send::send_now};
 use crate::{
     buffer::Pool,
     error,
@@ -163,11 +163,6 @@ impl Driver for IoUring {
         let kind = unsafe { op.as_ref() }.kind;
         // Most sends go at once, and cost less this way than by the ring; and none waits for its starter.
         let sent = match kind {
-            // SAFETY: owned by the caller, whose pipe is open.
-            OpKind::Send if unsafe { op.as_ref() }.is_pipe() => {
-                // SAFETY: as above.
-                Some(unsafe { pipe::write_now(op.as_ref()) })
-            }
             // SAFETY: owned by the caller, whose socket is open.
             OpKind::Send | OpKind::SendTo => Some(unsafe { send_now(op.as_ref()) }),
             // SAFETY: as above.

@@ -14,9 +14,8 @@ use crate::{
     buffer::{Buffer, Pool},
     operation::{Detail, Header, OpKind},
     sys::{
-        Accepted, Medium, Output, Socket,
-        message::receive_now,
-        pipe,
+        Accepted, Medium, Output, Socket, message,
+        receive::receive_now,
         send::{moved, send_now},
     },
 };
@@ -50,13 +49,13 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
         // SAFETY: the caller owns it.
         let attempt = unsafe {
             match header.kind {
-                OpKind::Recv => receive(header, fd),
+                OpKind::Recv => receive(header),
                 OpKind::RecvLent | OpKind::End => receive_lent(header, fd, pool),
                 OpKind::RecvFrom => receive_datagram(header),
                 OpKind::RecvFromLent | OpKind::RecvFromEach => receive_datagram_lent(header, pool),
                 OpKind::Send | OpKind::SendTo => send(header),
                 OpKind::AcceptWith if matches!(header.work().detail, Detail::FirstData(_)) => {
-                    receive(header, fd)
+                    receive(header)
                 }
                 OpKind::Accept | OpKind::AcceptEach | OpKind::AcceptWith => accept(fd),
                 OpKind::Connect if !matches!(header.work().detail, Detail::Connect(_)) => {
@@ -85,54 +84,32 @@ pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
 
 /// # Safety
 ///
-/// `to` is good for `room` bytes.
-unsafe fn receive_into(
-    header: &Header,
-    fd: BorrowedFd<'_>,
-    to: *mut u8,
-    room: usize,
-) -> io::Result<usize> {
-    if header.is_pipe() {
-        // SAFETY: handed on.
-        return unsafe { pipe::read(fd, to, room) };
-    }
-    // SAFETY: handed on.
-    moved(unsafe { libc::recv(header.target.get().fd, to.cast(), room, libc::MSG_DONTWAIT) })
-}
-
-/// # Safety
-///
 /// The caller owns the operation, and its socket is open. (So for all below.)
-unsafe fn receive(header: &Header, fd: BorrowedFd<'_>) -> Attempt {
+unsafe fn receive(header: &Header) -> Attempt {
     // SAFETY: owned.
     let work = unsafe { header.work() };
-    let (to, room) = work.buffer.spare_parts();
-    // SAFETY: the buffer's own spare room; what was received is then counted as filled.
-    let result = unsafe {
-        let result = receive_into(header, fd, to, room);
-        work.buffer.fill(*result.as_ref().unwrap_or(&0));
-        result
-    };
-    let short = result.as_ref().is_ok_and(|n| *n < room);
-    Attempt::Done(result.map(Output::Bytes), short)
+    // SAFETY: handed on.
+    unsafe { receive_into(header, &mut work.buffer) }
 }
 
 unsafe fn receive_lent(header: &Header, fd: BorrowedFd<'_>, pool: &Arc<Pool>) -> Attempt {
     let Some(mut buffer) = pool.lend() else {
         return if header.is_pipe() { starve_at_pipe(fd) } else { starved(header) };
     };
-    let (to, room) = buffer.spare_parts();
-    // SAFETY: as in `receive`.
-    let result = unsafe {
-        let result = receive_into(header, fd, to, room);
-        buffer.fill(*result.as_ref().unwrap_or(&0));
-        result
-    };
-    let short = result.as_ref().is_ok_and(|n| *n < room);
-    if result.is_ok() {
+    // SAFETY: handed on.
+    let attempt = unsafe { receive_into(header, &mut buffer) };
+    if matches!(attempt, Attempt::Done(Ok(_), _)) {
         // SAFETY: owned.
         unsafe { header.work() }.buffer = buffer;
     }
+    attempt
+}
+
+unsafe fn receive_into(header: &Header, buffer: &mut Buffer) -> Attempt {
+    let room = buffer.spare();
+    // SAFETY: handed on.
+    let result = unsafe { receive_now(header, buffer) };
+    let short = result.as_ref().is_ok_and(|n| *n < room);
     Attempt::Done(result.map(Output::Bytes), short)
 }
 
@@ -154,7 +131,7 @@ unsafe fn receive_datagram(header: &Header) -> Attempt {
     let (to, room) = work.buffer.spare_parts();
     // SAFETY: the buffer's own spare room; what was received is then counted as filled. The socket is open.
     let result = unsafe {
-        let result = receive_now(header.target.get().fd, message, to, room);
+        let result = message::receive_now(header.target.get().fd, message, to, room);
         work.buffer.fill(*result.as_ref().unwrap_or(&0));
         result
     };
@@ -187,8 +164,7 @@ fn starve_at_pipe(fd: BorrowedFd<'_>) -> Attempt {
 unsafe fn send(header: &Header) -> Attempt {
     // Short or not, the settler asks for the rest, and that attempt finds out whether it would block.
     // SAFETY: handed on.
-    let sent = unsafe { if header.is_pipe() { pipe::write_now(header) } else { send_now(header) } };
-    Attempt::Done(sent.map(Output::Bytes), false)
+    Attempt::Done(unsafe { send_now(header) }.map(Output::Bytes), false)
 }
 
 fn accept(fd: BorrowedFd<'_>) -> Attempt {
