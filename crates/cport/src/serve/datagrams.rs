@@ -16,15 +16,16 @@ use std::{
     time::Instant,
 };
 
-use completion_port::{CompletionPort, GetError, OpId, PoolOptions};
+use completion_port::{CompletionPort, OpId, PoolOptions};
 use socket2::SockRef;
 
 use super::{
     Event, SPARE, accept,
     echo::is_cancelled,
-    signals,
+    report, signals,
     stop::{CUT_AT_MOST, Stop},
     tally::Counter,
+    workers,
 };
 use crate::{
     args::Serve,
@@ -160,19 +161,15 @@ pub fn run(options: &Serve) -> Result<(), Failure> {
     thread::scope(|scope| {
         // Whatever goes wrong below, the workers are released.
         let _close = port.close_on_drop();
-        for (n, tally) in tallies.iter().enumerate() {
+        let jobs = tallies.iter().map(|tally| {
             let worker = Worker { port: &port, server: &server, tally };
-            thread::Builder::new()
-                .name(format!("worker-{n}"))
-                .spawn_scoped(scope, move || worker.work())
-                .map_err(|error| {
-                    Failure::runtime(format!("cannot start worker {n}: {}", plain(&error)))
-                })?;
-        }
+            move || worker.work()
+        });
+        workers::spawn(scope, jobs)?;
         serve(options, Worker { port: &port, server: &server, tally: own }, sockets, &inbox)
     })?;
     if !options.quiet {
-        output::line(&format!("scheduling: {}", port.snapshot().scheduling));
+        report::scheduling(&port);
     }
     server.served();
     Ok(())
@@ -292,14 +289,8 @@ impl Worker<'_> {
 
     /// Takes completions until the port closes.
     fn work(&self) {
-        loop {
-            match self.port.get() {
-                Ok(done) => self.take(done),
-                Err(GetError::Closed) => return,
-                Err(GetError::Failed(error)) => return self.server.tell(Event::Failed(error)),
-                // No time was given that could run out.
-                Err(_) => {}
-            }
+        if let Err(error) = workers::work(self.port, |done| self.take(done)) {
+            self.server.tell(Event::Failed(error));
         }
     }
 

@@ -10,13 +10,14 @@ use std::{
     time::Instant,
 };
 
-use completion_port::{Buffer, GetError, OpId, error::Situation};
+use completion_port::{Buffer, OpId, error::Situation};
 
 use super::{
     Done, Event, Handle, Port, Server,
     census::Seated,
     connection::{Connection, Key, Mode},
     tally::Tally,
+    workers,
 };
 
 /// What a thread needs to serve connections.
@@ -31,16 +32,10 @@ pub struct Echo<'a> {
 }
 
 impl Echo<'_> {
-    /// The loop of the notes' `EchoThreadMain`, until the port closes.
+    /// Takes completions until the port closes.
     pub fn work(&self) {
-        loop {
-            match self.port.get() {
-                Ok(done) => self.take(done),
-                Err(GetError::Closed) => return,
-                Err(GetError::Failed(error)) => return self.server.tell(Event::Failed(error)),
-                // No time was given that could run out.
-                Err(_) => {}
-            }
+        if let Err(error) = workers::work(self.port, |done| self.take(done)) {
+            self.server.tell(Event::Failed(error));
         }
     }
 

@@ -14,6 +14,7 @@ mod routine;
 mod signals;
 mod stop;
 mod tally;
+mod workers;
 
 use std::{
     io,
@@ -196,15 +197,11 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
     thread::scope(|scope| {
         // Whatever goes wrong below, the workers are released.
         let _close = port.close_on_drop();
-        for (n, tally) in tallies.iter().enumerate() {
+        let jobs = tallies.iter().map(|tally| {
             let echo = Echo { port: &port, server: &server, tally };
-            thread::Builder::new()
-                .name(format!("worker-{n}"))
-                .spawn_scoped(scope, move || echo.work())
-                .map_err(|error| {
-                    Failure::runtime(format!("cannot start worker {n}: {}", plain(&error)))
-                })?;
-        }
+            move || echo.work()
+        });
+        workers::spawn(scope, jobs)?;
         serve(Echo { port: &port, server: &server, tally }, sockets, options.grace, &inbox)
     })?;
     // All workers have ended, so the counts are exact.

@@ -1,6 +1,8 @@
 //! The lines that the server prints. Each is made of words that a script can pick out: `key=value`.
 
-use super::{Port, echo::Echo, tally::Totals};
+use completion_port::CompletionPort;
+
+use super::{echo::Echo, tally::Totals};
 use crate::output;
 
 /// Prints how things stand, in one line: the answer to SIGUSR1.
@@ -27,7 +29,7 @@ fn counts(totals: &Totals, closed: u64) -> String {
 }
 
 /// Prints what the port's scheduling has done: the last line but one.
-pub fn scheduling(port: &Port) {
+pub fn scheduling<K: Send + Sync, T: Send>(port: &CompletionPort<K, T>) {
     output::line(&format!("scheduling: {}", port.snapshot().scheduling));
 }
 
