@@ -168,6 +168,15 @@ pub(crate) fn end_of_file() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
+/// The file has become shorter than the range that was asked for.
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))] // not every system sends files
+pub(crate) fn cut_short() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the file has become shorter than the range of it that is being transmitted",
+    )
+}
+
 pub(crate) fn empty_buffer() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the buffer to send is empty")
 }

@@ -418,6 +418,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         }
         if matches!(how, Shutdown::Read | Shutdown::Both) {
             self.0.shut_if_connected(Shutdown::Read)?;
+            stop::wake_reader(&self.0);
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             return stop::finish_sending(&self.0);

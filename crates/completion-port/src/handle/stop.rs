@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error,
     operation::{Header, OpId, Side},
-    sys::Event,
+    sys::{self, Event},
 };
 
 /// Cancels those operations of a direction that `which` names, and tells how many it was the first to cancel.
@@ -191,6 +191,27 @@ fn refuse_and_cancel<K: Send + Sync + 'static, T: Send + 'static>(
     }
     timer::end_all(inner, sink);
     (first, afters)
+}
+
+/// Reading was shut down. Where the system leaves a receive that is pending alone, it is taken back without being marked as cancelled: so it
+/// is started again, and is told the end then.
+pub(super) fn wake_reader<K: Send + Sync + 'static, T: Send + 'static>(inner: &Arc<Inner<K, T>>) {
+    if sys::SHUTDOWN_WAKES_READERS {
+        return;
+    }
+    let direction = inner.side(Side::In);
+    let with_driver = direction.active.filter(|op| {
+        // SAFETY: it exists while it is named as active, and the lock is held; only atomics are looked at.
+        let header = unsafe { op.as_ref() };
+        !(header.starved() || header.deferred() || header.resting())
+    });
+    if let Some(op) = with_driver {
+        // SAFETY: named, so its last event has not been settled.
+        let event = unsafe { inner.port.cancel(op) };
+        if event.is_some() {
+            pump(inner, direction, event, &mut deliver(inner)).act(inner);
+        }
+    }
 }
 
 /// No more sends: shuts writing down behind those that were started.

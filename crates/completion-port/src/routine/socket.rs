@@ -23,8 +23,8 @@ use crate::{
     operation::OpId,
     port::CompletionPort,
     sys::{
-        Descriptor, Socket, association::Identity, codes, connect_now, is_nonblocking, receive_now,
-        send_now, sock_ref,
+        Descriptor, Socket, association::Identity, beside, codes, connect_now, is_nonblocking,
+        receive_now, send_now, sock_ref,
     },
 };
 
@@ -316,6 +316,7 @@ impl OverlappedSocket {
         if self.0.role != Role::Datagram {
             let _ = sock_ref(&self.0.fd).shutdown(Shutdown::Both);
         }
+        beside::closed(&self.0.fd);
     }
 
     /// Shuts down reading, writing or both. Writing ends behind the sends that the calling thread has started.

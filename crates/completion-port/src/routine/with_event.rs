@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     handle::Handle,
     operation::{OpId, Refused},
+    sys,
 };
 
 /// Starts operations that set an event when they are over. From [`OverlappedSocket::with_event`].
@@ -134,6 +135,10 @@ impl WithEvent<'_> {
             Ok(id) => {
                 // This thread alone brings the end in, so it has not been yet.
                 self.event.reset();
+                if sys::OVER_COMES_LATER {
+                    // Should it fail, the end comes with the thread's next wait.
+                    let _ = place.look();
+                }
                 place.bring_in();
                 Ok(Overlapped { outcome, handle, id })
             }

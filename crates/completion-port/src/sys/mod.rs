@@ -50,8 +50,9 @@ pub(crate) use drivers::Drivers;
 pub(crate) use file::Vectored;
 pub(crate) use gather::Gather;
 pub(crate) use os::{
-    Descriptor, MORE, Message, Peer, SENDS_FILES, Slot, association, beside, check, codes,
-    connect_now, is_nonblocking, memory, punctual, receive_now, send_now,
+    Descriptor, MORE, Message, OVER_COMES_LATER, Peer, SENDS_FILES, SHUTDOWN_WAKES_READERS, Slot,
+    association, beside, check, codes, connect_now, is_nonblocking, memory, punctual, receive_now,
+    send_now,
 };
 pub(crate) use socket::{Accepted, Medium, Socket, Target, sock_ref};
 pub(crate) use transmit_file::TransmitFile;

@@ -37,11 +37,7 @@ crate::on_each_driver!(send_their_process_no_signal);
 
 /// A file that has no name, with so many bytes of the pattern.
 fn file(from: usize, len: usize) -> File {
-    let path = std::env::temp_dir().join(format!(
-        "completion-port-{}-{:?}",
-        std::process::id(),
-        thread::current().id()
-    ));
+    let path = crate::util::files::path();
     let mut file =
         File::options().read(true).write(true).create_new(true).open(&path).expect("a file");
     std::fs::remove_file(&path).expect("its name is not needed");

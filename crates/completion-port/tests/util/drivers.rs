@@ -56,6 +56,10 @@ pub fn on(driver: &str, test: &str, promise: fn(DriverKind)) {
     }
     // The harness does not know the crate's name.
     let test = test.split_once("::").map_or(test, |(_, path)| path);
+    if let Some(why) = super::exceptions::why_not(test, kind) {
+        say_once(&format!("{test} is skipped: {why}"));
+        return;
+    }
     TEST.set(test.to_owned());
     let _in_time = end_in_time(test);
     promise(kind);

@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process,
     sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
 };
 
 use completion_port::{CompletionPort, Handle};
@@ -14,7 +15,10 @@ use completion_port::{CompletionPort, Handle};
 pub fn path() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    env::temp_dir().join(format!("completion-port-test-{}-{number}", process::id()))
+    // Numbers of processes come again, and what a killed test has left is still there.
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+    env::temp_dir().join(format!("completion-port-test-{}-{now}-{number}", process::id()))
 }
 
 /// An open file with this in it, and no name any more.

@@ -11,6 +11,7 @@ pub mod cancels;
 pub mod child;
 pub mod codes;
 pub mod drivers;
+pub mod exceptions;
 pub mod files;
 #[cfg_attr(windows, path = "proc_windows.rs")]
 #[cfg_attr(not(windows), path = "proc_linux.rs")]

@@ -14,6 +14,22 @@ pub fn socket_of<K, T>(handle: &Handle<K, T>) -> Option<SocketOf<'_>> {
     return handle.as_socket().map(SocketOf);
 }
 
+/// Whether this is Wine, and not Windows.
+pub fn is_wine() -> bool {
+    #[cfg(unix)]
+    return false;
+    #[cfg(windows)]
+    // SAFETY: a library that every process has, and a name; the address is only looked at.
+    return unsafe {
+        use windows_sys::{
+            Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress},
+            core::w,
+        };
+        GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), c"wine_get_version".as_ptr().cast())
+            .is_some()
+    };
+}
+
 /// A socket that is owned.
 #[cfg(unix)]
 pub type OwnedSocket = std::os::fd::OwnedFd;
@@ -34,6 +50,13 @@ impl SocketOf<'_> {
     }
 }
 
+/// What can be opened as a file, and is none.
+#[cfg(unix)]
+pub const NO_FILES: &[&str] = &["/dev/null", "/"];
+/// What can be opened as a file, and is none.
+#[cfg(windows)]
+pub const NO_FILES: &[&str] = &["NUL"];
+
 /// Takes the name of a file that is open away, where the file can be used afterwards: on Windows it could not be opened once more.
 pub fn unname(path: &Path) {
     #[cfg(unix)]
@@ -47,5 +70,13 @@ pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<us
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, bytes, offset);
     #[cfg(windows)]
-    return std::os::windows::fs::FileExt::seek_read(file, bytes, offset);
+    {
+        // That moves the pointer.
+        use std::io::Seek;
+        let mut at = file;
+        let before = at.stream_position()?;
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset);
+        at.seek(std::io::SeekFrom::Start(before))?;
+        read
+    }
 }

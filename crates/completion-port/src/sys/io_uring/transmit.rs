@@ -23,7 +23,7 @@ use crate::{
     sys::{
         Output,
         transmit_file::Piece,
-        unix::transmit_file::{Pipe, cut_short, room, some_now},
+        unix::transmit_file::{Pipe, room, some_now},
     },
 };
 
@@ -117,7 +117,7 @@ pub(super) unsafe fn judge(header: &Header, result: io::Result<usize>) -> Judged
         }
     };
     match (done, &mut what.way) {
-        (step::FILLING, _) if moved == 0 => Judged::Over(Err(cut_short())),
+        (step::FILLING, _) if moved == 0 => Judged::Over(Err(error::cut_short())),
         (step::FILLING, Some(pipe)) => {
             pipe.held = moved;
             work.step = step::ONLY;

@@ -40,6 +40,9 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// Wakes who sleeps on this socket, which was closed: to be shut down is enough.
+pub(crate) fn closed(_: &OwnedFd) {}
+
 /// Sleeps until there is something of any of them or the time is up, and tells of each whether there is. May return for no reason.
 pub(in crate::sys) fn sleep(
     all: &[Beside<'_>],

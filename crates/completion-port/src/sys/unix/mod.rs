@@ -56,6 +56,12 @@ pub(crate) type Raw = RawFd;
 /// It names nothing.
 pub(crate) const NOTHING: Raw = -1;
 
+/// Whether a receive that is pending is told the end when reading is shut down.
+pub(crate) const SHUTDOWN_WAKES_READERS: bool = true;
+
+/// Whether what is over when its start returns is brought in by the thread's waits all the same.
+pub(crate) const OVER_COMES_LATER: bool = false;
+
 /// How much more than on Linux a handle and an operation take.
 pub(crate) const MORE: usize = 0;
 

@@ -1,7 +1,7 @@
 //! How Linux sends a file without a copy; other Unixes are not asked to.
 
 #[cfg(target_os = "linux")]
-pub(in crate::sys) use linux::{Pipe, cut_short, room, some_now};
+pub(in crate::sys) use linux::{Pipe, room, some_now};
 
 /// What lies between the file and the socket, where the driver needs such a thing.
 #[cfg(target_os = "linux")]
@@ -21,7 +21,10 @@ mod linux {
     };
 
     use super::super::sigpipe::without_sigpipe;
-    use crate::sys::transmit_file::{Piece, TransmitFile};
+    use crate::{
+        error,
+        sys::transmit_file::{Piece, TransmitFile},
+    };
 
     /// One call moves at most so much of a file: a peer that takes it as fast as it comes must not keep the thread.
     const MOST: u64 = 1 << 20;
@@ -40,19 +43,11 @@ mod linux {
             Piece::File { file, mut at, len, .. } => {
                 let len = len.min(MOST) as usize;
                 match without_sigpipe(|| sendfile(socket, file, Some(&mut at), len))? {
-                    0 => Err(cut_short()),
+                    0 => Err(error::cut_short()),
                     sent => Ok(sent),
                 }
             }
         }
-    }
-
-    /// The file has become shorter than the range that was asked for.
-    pub(in crate::sys) fn cut_short() -> io::Error {
-        io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file has become shorter than the range of it that is being transmitted",
-        )
     }
 
     /// The bytes of a file on their way: pages that the pipe refers to, not copies.

@@ -142,7 +142,7 @@ impl Driver for Apc {
             Medium::PipeIn | Medium::PipeOut => return Err(error::not_overlapped()),
             Medium::Socket | Medium::Guest => {
                 sock_ref(descriptor).set_nonblocking(true)?;
-                socket::ignore_unreachable(super::raw(descriptor));
+                socket::ignore_unreachable(descriptor);
             }
             Medium::File => {}
         }

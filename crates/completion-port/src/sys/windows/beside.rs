@@ -5,6 +5,7 @@ use std::{
     io,
     os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
     ptr,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use windows_sys::Win32::{
         FD_ACCEPT, FD_CLOSE, FD_CONNECT, FD_READ, FD_WRITE, POLLRDNORM, POLLWRNORM, SOCKET,
         SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAPOLLFD, WSAPoll,
     },
-    System::Threading::{CreateEventW, SleepEx, WaitForMultipleObjectsEx},
+    System::Threading::{CreateEventW, SetEvent, SleepEx, WaitForMultipleObjectsEx},
 };
 
 use super::{Apc, Descriptor, Port, milliseconds, raw, status};
@@ -106,6 +107,22 @@ pub(in crate::sys) fn sleep(
     all.iter().map(Beside::is_there).collect()
 }
 
+/// Who sleeps on sockets now: each socket, with the event that ends the sleep.
+static SLEEPERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+
+fn sleepers() -> MutexGuard<'static, Vec<(usize, usize)>> {
+    SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes who sleeps on this socket, which was closed: elsewhere it is told by being shut down.
+pub(crate) fn closed(descriptor: &Descriptor) {
+    let socket = raw(descriptor);
+    for (_, event) in sleepers().iter().filter(|(of, _)| *of == socket) {
+        // SAFETY: open while it is listed, behind the lock.
+        unsafe { SetEvent(*event as HANDLE) };
+    }
+}
+
 /// A socket that signals an event, until this is dropped.
 struct Selected {
     socket: usize,
@@ -130,12 +147,15 @@ impl Selected {
         {
             return Err(status::last_of_socket());
         }
+        sleepers().push((socket, event.as_raw_handle() as usize));
         Ok(Self { socket, event })
     }
 }
 
 impl Drop for Selected {
     fn drop(&mut self) {
+        let event = self.event.as_raw_handle() as usize;
+        sleepers().retain(|(_, listed)| *listed != event);
         // SAFETY: the socket is borrowed longer than this lives.
         unsafe { WSAEventSelect(self.socket as SOCKET, 0, 0) };
     }

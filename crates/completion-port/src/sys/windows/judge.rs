@@ -6,7 +6,7 @@ use windows_sys::Win32::{
     Foundation::{ERROR_HANDLE_EOF, FALSE, NTSTATUS, STATUS_END_OF_FILE},
     Networking::WinSock::{
         SO_UPDATE_ACCEPT_CONTEXT, SO_UPDATE_CONNECT_CONTEXT, SOCKET, SOCKET_ERROR, WSAECONNABORTED,
-        WSAECONNREFUSED, WSAECONNRESET, WSAEMSGSIZE, WSAESHUTDOWN, WSAEWOULDBLOCK,
+        WSAECONNREFUSED, WSAECONNRESET, WSAEMSGSIZE, WSAENOTCONN, WSAESHUTDOWN, WSAEWOULDBLOCK,
         WSAGetOverlappedResult, recv, recvfrom,
     },
 };
@@ -16,7 +16,7 @@ use crate::{
     buffer::{Buffer, Pool},
     error,
     operation::{Detail, Header, OpKind},
-    sys::{Accepted, Output, Socket},
+    sys::{Accepted, Output, Socket, transmit_file::Piece},
 };
 
 /// What an operation has come to that the kernel has given back. That it is to go on (nothing was there after all) is told as a cancel that
@@ -39,7 +39,7 @@ pub(super) unsafe fn judge(op: NonNull<Header>, pool: &Arc<Pool>) -> io::Result<
     match header.kind {
         OpKind::Recv => received(result, &mut work.buffer),
         OpKind::AcceptWith if matches!(work.detail, Detail::FirstData(_)) => {
-            received(result, &mut work.buffer)
+            received(result.map_err(of_accepted), &mut work.buffer)
         }
         OpKind::RecvLent | OpKind::End => {
             match result {
@@ -82,6 +82,15 @@ pub(super) unsafe fn judge(op: NonNull<Header>, pool: &Arc<Pool>) -> io::Result<
             socket::update_context(target, SO_UPDATE_CONNECT_CONTEXT, None)?;
             Ok(Output::Bytes(0))
         }
+        OpKind::TransmitFile => match (&work.detail, result) {
+            (Detail::TransmitFile(what), Ok(0)) if matches!(what.next(), Piece::File { .. }) => {
+                Err(error::cut_short())
+            }
+            (_, Err(e)) if e.raw_os_error() == Some(ERROR_HANDLE_EOF as i32) => {
+                Err(error::cut_short())
+            }
+            (_, result) => result.map(Output::Bytes),
+        },
         _ => result.map(Output::Bytes),
     }
 }
@@ -219,7 +228,15 @@ unsafe fn datagram(
 /// A connection that was gone before it could be accepted; the listener is well.
 fn of_accept(error: io::Error) -> io::Error {
     match error.raw_os_error() {
-        Some(WSAECONNRESET) => io::Error::from_raw_os_error(WSAECONNABORTED),
+        Some(WSAECONNRESET | WSAENOTCONN) => io::Error::from_raw_os_error(WSAECONNABORTED),
+        _ => error,
+    }
+}
+
+/// One that is gone after that was reset.
+fn of_accepted(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(WSAENOTCONN) => io::Error::from_raw_os_error(WSAECONNRESET),
         _ => error,
     }
 }
@@ -251,6 +268,9 @@ pub(super) unsafe fn refused(
     // SAFETY: owned.
     let work = unsafe { header.work() };
     match header.kind {
+        OpKind::TransmitFile if error.raw_os_error() == Some(ERROR_HANDLE_EOF as i32) => {
+            Err(error::cut_short())
+        }
         OpKind::ReadAt if error.raw_os_error() == Some(ERROR_HANDLE_EOF as i32) => {
             Ok(Output::Bytes(0))
         }
@@ -260,6 +280,10 @@ pub(super) unsafe fn refused(
         }
         OpKind::Recv | OpKind::RecvLent | OpKind::End => received(Err(error), &mut work.buffer),
         OpKind::Accept | OpKind::AcceptEach => Err(of_accept(error)),
+        OpKind::AcceptWith if matches!(work.detail, Detail::FirstData(_)) => {
+            Err(of_accepted(error))
+        }
+        OpKind::AcceptWith => Err(of_accept(error)),
         _ => Err(error),
     }
 }

@@ -47,6 +47,12 @@ pub(crate) use self::{
 /// The drivers: there is one.
 pub(super) const LADDER: &[DriverKind] = &[DriverKind::Windows];
 
+/// Whether a receive that is pending is told the end when reading is shut down.
+pub(crate) const SHUTDOWN_WAKES_READERS: bool = false;
+
+/// Whether what is over when its start returns is brought in by the thread's waits all the same: so it is with procedure calls.
+pub(crate) const OVER_COMES_LATER: bool = true;
+
 /// How much more than on Linux a handle and an operation take, beside a slot: handles are longer than descriptors.
 pub(crate) const MORE: usize = 48;
 

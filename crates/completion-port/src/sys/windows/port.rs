@@ -175,6 +175,14 @@ impl Port {
         }
         // SAFETY: what comes with the other key is an operation's, and was given to the kernel by `start`.
         if let Some(op) = unsafe { slot::operation(entry.lpOverlapped) } {
+            // One that was started with a routine, before its socket was associated, still ends in its routine (S11). Wine has a packet.
+            // SAFETY: the kernel has given it back, so it is this thread's.
+            let elsewhere =
+                unsafe { (*slot::of(op)).home.take() }.filter(|home| !home.is_of(&self.queue));
+            if let Some(home) = elsewhere {
+                home.over(op);
+                return;
+            }
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             // SAFETY: the kernel has given it back, so it is this thread's; it keeps its handle open.
             events.push(Event::last(op, unsafe { judge(op, &self.pool) }));
@@ -211,7 +219,7 @@ impl Driver for Port {
             });
         }
         if medium == Medium::Socket {
-            socket::ignore_unreachable(raw(descriptor));
+            socket::ignore_unreachable(descriptor);
         }
         let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
         // SAFETY: an open handle. Refused, it tells of all.

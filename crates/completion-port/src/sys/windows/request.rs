@@ -82,10 +82,13 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
     };
     // SAFETY: owned, and not with the kernel.
     unsafe { slot::renew(op, offset) };
+    // Those of the first kind have no form with a routine. A datagram that was too long is told of at once, and whether the routine is
+    // called all the same, systems differ.
     let without_routine =
         matches!(header.kind, OpKind::Accept | OpKind::AcceptEach | OpKind::TransmitFile)
             || (header.kind == OpKind::AcceptWith && !matches!(work.detail, Detail::FirstData(_)))
-            || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)));
+            || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)))
+            || header.kind.receives_datagrams();
     let means = if means == Means::Routine && without_routine { Means::Event } else { means };
     let mut watched = None;
     if means == Means::Event {

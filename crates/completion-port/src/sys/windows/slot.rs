@@ -37,6 +37,11 @@ pub(super) enum Home {
 }
 
 impl Home {
+    /// Whether it is that port's.
+    pub(super) fn is_of(&self, queue: &Arc<Queue>) -> bool {
+        matches!(self, Home::Port(own) if Arc::ptr_eq(own, queue))
+    }
+
     /// From any thread.
     pub(super) fn over(self, op: NonNull<Header>) {
         match self {

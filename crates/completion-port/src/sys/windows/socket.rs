@@ -15,7 +15,7 @@ use windows_sys::Win32::{
     },
 };
 
-use super::{Descriptor, extensions, raw, status};
+use super::{Descriptor, extensions, raw, sock_ref, status};
 
 /// Whether the connection is gone. Not to be told here: the system says of a reset as often as it is asked.
 pub(crate) fn torn_down(_: &Descriptor) -> bool {
@@ -75,7 +75,11 @@ pub(super) fn update_context(
 }
 
 /// A datagram that found nobody is no reason to fail the receives of a socket that is not connected: elsewhere nobody is told.
-pub(super) fn ignore_unreachable(socket: usize) {
+pub(super) fn ignore_unreachable(descriptor: &Descriptor) {
+    if sock_ref(descriptor).peer_addr().is_ok() {
+        return;
+    }
+    let socket = raw(descriptor);
     let (off, mut told) = (FALSE, 0);
     // SAFETY: an open socket, and a BOOL. Refused, receives may fail, and can be started again.
     unsafe {

@@ -1,0 +1,105 @@
+//! What a system cannot do, by the test that shows it, with the reason: such a test is skipped there, and only there.
+
+use completion_port::DriverKind;
+
+use super::sys;
+
+/// Who cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// Wine 8, which stands for Windows where there is none.
+    Wine,
+    /// Windows itself, and so Wine too.
+    Windows,
+}
+
+/// The tests, as the harness knows them without the driver.
+pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
+    (
+        "associate::ends_with_the_last_handle",
+        Where::Windows,
+        "an association is the file object's, and lasts as long as any duplicate (S13)",
+    ),
+    (
+        "association::of_a_duplicate_is_one_of_the_socket",
+        Where::Windows,
+        "whether a duplicate has a port, the system does not tell",
+    ),
+    (
+        "association::that_is_over_leaves_a_socket_for_routines",
+        Where::Windows,
+        "an association is the file object's, and lasts as long as any duplicate (S13)",
+    ),
+    (
+        "datagrams::a_receiver_that_is_not_there_is_told_of",
+        Where::Wine,
+        "a look of no bytes (MSG_PEEK) is not told of it",
+    ),
+    (
+        "socket::a_connect_that_is_refused_says_so",
+        Where::Wine,
+        "a second ConnectEx, or connect, fails with WSAECONNABORTED",
+    ),
+    (
+        "socket::a_plain_call_hears_what_the_system_says",
+        Where::Wine,
+        "a reset by an abortive close arrives as an orderly end",
+    ),
+    (
+        "socket::accepted_sockets_inherit_the_mode",
+        Where::Windows,
+        "the mode that a socket from elsewhere has, the system does not tell",
+    ),
+    (
+        "socket::once_closed_refuses_every_call",
+        Where::Windows,
+        "a listener cannot be shut down: it takes connections until its last handle is dropped",
+    ),
+    ("extensions::a_socket_is_used_again", Where::Wine, "TF_REUSE_SOCKET does nothing"),
+    (
+        "close::of_a_listener_ends_its_accepts",
+        Where::Windows,
+        "a listener cannot be shut down: it takes connections until its last handle is dropped",
+    ),
+    (
+        "cancel::a_connect_on_its_way",
+        Where::Wine,
+        "the host's socket goes on connecting after the cancel",
+    ),
+    (
+        "connect::can_be_tried_again_after_a_refusal",
+        Where::Wine,
+        "a second ConnectEx fails with WSAECONNABORTED",
+    ),
+    (
+        "connect_with::can_be_tried_again_after_a_refusal",
+        Where::Wine,
+        "a second ConnectEx fails with WSAECONNABORTED",
+    ),
+    ("disconnect::and_again_and_again", Where::Wine, "TF_REUSE_SOCKET does nothing"),
+    (
+        "disconnect::leaves_a_socket_that_connects_again",
+        Where::Wine,
+        "TF_REUSE_SOCKET does nothing",
+    ),
+    (
+        "disconnect::of_an_accepted_socket_leaves_one_that_connects",
+        Where::Wine,
+        "TF_REUSE_SOCKET does nothing",
+    ),
+    (
+        "streams::data_before_a_reset_is_no_end",
+        Where::Wine,
+        "a reset is told once, and reads as an end afterwards",
+    ),
+];
+
+/// Why a test is not for this system, if so.
+pub fn why_not(test: &str, kind: DriverKind) -> Option<&'static str> {
+    if kind != DriverKind::Windows {
+        return None;
+    }
+    let (_, place, reason) =
+        EXCEPTIONS.iter().find(|(name, ..)| test.starts_with(&format!("{name}::")))?;
+    (*place == Where::Windows || sys::is_wine()).then_some(reason)
+}
