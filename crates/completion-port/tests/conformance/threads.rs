@@ -140,8 +140,7 @@ fn who_wakes_counts_again(driver: DriverKind) {
         assert!(blocks.end(), "in vain");
         // Both run now: one more than may.
         post(&port, [3]);
-        a_moment();
-        let waits = a.get(&port);
+        let waits = a.wait(&port, 1);
         a_moment();
         assert!(!waits.is_over(), "S51: with A back, B alone is as many as may run");
         assert!(!steps[0].is_over(), "S56: packet 3 waits");
