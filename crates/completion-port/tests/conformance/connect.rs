@@ -20,8 +20,10 @@ conformance! {
         "a connect to this machine completes by a packet, and is connected then";
     a_connect_with_data_sends_all_of_it [S149]
         "a connect with data completes with all its bytes, more than the system takes at once, and the buffer comes back";
-    a_refusal_says_so_and_the_socket_may_try_again [S150]
-        "a connect to where nobody listens fails as refused, and the same socket connects elsewhere afterwards";
+    a_refusal_says_so [S150]
+        "a connect to where nobody listens fails as refused, with its data if it had any";
+    a_refused_socket_may_try_again [S150]
+        "a socket whose connect was refused connects elsewhere afterwards";
     the_connected_socket_is_complete [S151]
         "a connected socket has its addresses and shuts down with nothing done to it before";
     a_disconnect_ends_sending_only [S153]
@@ -89,17 +91,29 @@ fn a_connect_with_data_sends_all_of_it(driver: DriverKind) {
     assert!(packet.buffer[..] == bytes[..], "the buffer comes back");
 }
 
-fn a_refusal_says_so_and_the_socket_may_try_again(driver: DriverKind) {
+fn a_refusal_says_so(driver: DriverKind) {
     let port = open(driver);
-    let (listener, address) = listener();
     let (_port, _nobody, deaf) = nobody(driver);
-    let client = unconnected(&port, address);
-    client.connect(deaf, 1).expect("started");
+    unconnected(&port, deaf).connect(deaf, 1).expect("started");
     let packet = get(&port);
     assert_eq!(
         (packet.context, situation(&packet.result)),
         (1, Some(Situation::ConnectionRefused))
     );
+    unconnected(&port, deaf).connect_with(deaf, with(b"unsent"), 2).expect("started");
+    let packet = get(&port);
+    assert_eq!(situation(&packet.result), Some(Situation::ConnectionRefused), "S150");
+    assert_eq!(&packet.buffer[..], b"unsent");
+    nothing_comes(&port);
+}
+
+fn a_refused_socket_may_try_again(driver: DriverKind) {
+    let port = open(driver);
+    let (listener, address) = listener();
+    let (_port, _nobody, deaf) = nobody(driver);
+    let client = unconnected(&port, address);
+    client.connect(deaf, 1).expect("started");
+    assert_eq!(situation(&get(&port).result), Some(Situation::ConnectionRefused));
     client.connect(address, 2).expect("started");
     assert_eq!(get(&port).result.expect("S150"), 0);
     assert_eq!(listener.accept().expect("accepted").1, client.local_addr().expect("connected"));

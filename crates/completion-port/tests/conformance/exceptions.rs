@@ -1,6 +1,6 @@
 //! What Wine is known not to do, test by test. On Windows itself there are no exceptions.
 //!
-//! Wine 8 has one queue for a port and no scheduler behind it: whoever waits may take a packet, in whatever order and however many run.
+//! Wine 8 makes a socket of the system below it, and some of that shows.
 
 /// A test that is skipped on a driver under Wine.
 #[derive(Debug)]
@@ -20,14 +20,11 @@ const fn wine(test: &'static str, reason: &'static str) -> Exception {
 /// All of them.
 pub const EXCEPTIONS: &[Exception] = &[
     wine(
-        "threads::the_newest_waiter_is_handed_the_packet",
-        "Wine releases the thread that has waited longest",
+        "connect::a_refused_socket_may_try_again",
+        "after a refusal, the first connect in Wine's socket fails as aborted (10053)",
     ),
-    wine("threads::at_the_limit_a_packet_waits", "Wine has no limit on running threads"),
-    wine("threads::who_wakes_counts_again", "Wine has no limit on running threads"),
-    wine("threads::who_times_out_counts", "Wine has no limit on running threads"),
     wine(
-        "threads::a_thread_belongs_to_the_port_of_its_last_wait",
-        "Wine has no limit on running threads",
+        "connect::a_socket_is_used_again",
+        "Wine's DisconnectEx does not know TF_REUSE_SOCKET: the next connect finds it connected (10056)",
     ),
 ];

@@ -1,7 +1,7 @@
 //! Threads that take a step when they are told to, and between steps run on.
 //!
-//! They never block between steps, because on Windows whoever blocks gives up its place (S49), and between steps a thread is to count as
-//! running. So they look again and again for what to do, and let others run meanwhile.
+//! They never block between steps: whoever blocks may lose its place by that (S49), and between steps a thread is to count as running. So
+//! they look again and again for what to do, and let others run meanwhile.
 
 use std::{
     sync::{
