@@ -14,7 +14,11 @@ use std::{
 
 use completion_port::{DRIVER_VARIABLE, DriverKind, Probed, probe};
 
-use crate::{exceptions::EXCEPTIONS, sys, table::Test};
+use crate::{
+    exceptions::{EXCEPTIONS, Exception},
+    sys,
+    table::Test,
+};
 
 /// Names the directory that outcomes go to, a small file for each test and driver: lines, test, driver, outcome, reason, sentence.
 const OUTCOMES: &str = "COMPLETION_PORT_CONFORMANCE";
@@ -24,17 +28,19 @@ const LONGEST: Duration = Duration::from_secs(100);
 
 static PROBED: LazyLock<Vec<Probed>> = LazyLock::new(probe);
 
-/// Runs a test on a driver.
+/// Runs a test on a driver, or says why not.
 pub fn run(driver: &str, test: &Test, body: fn(DriverKind)) {
-    let kind = match available(driver).and_then(|kind| excepted(driver, test).map_or(Ok(kind), Err))
-    {
-        Ok(kind) => kind,
-        Err(why) => {
-            say_once(&format!("skipped on {driver}: {why}"));
-            keep(driver, test, "skipped", &why);
-            return;
-        }
+    let skipped = |what: &str, why: &str| {
+        say_once(&format!("{what} is skipped on {driver}: {why}"));
+        keep(driver, test, "skipped", why);
     };
+    let kind = match available(driver) {
+        Ok(kind) => kind,
+        Err(why) => return skipped("everything", &why),
+    };
+    if let Some(exception) = exception(driver, test) {
+        return skipped(test.name(), exception.reason);
+    }
     // Until it is known better: it may end the process.
     keep(driver, test, "failed", "");
     let _in_time = end_in_time(test, driver);
@@ -54,13 +60,10 @@ fn available(driver: &str) -> Result<DriverKind, String> {
     probed.available().map(|_| kind).map_err(str::to_owned)
 }
 
-fn excepted(driver: &str, test: &Test) -> Option<String> {
-    let applies = |e: &&crate::exceptions::Exception| (e.driver, e.test) == (driver, test.name());
-    EXCEPTIONS
-        .iter()
-        .find(applies)
-        .filter(|_| sys::is_wine())
-        .map(|e| format!("{}: {}", e.test, e.reason))
+/// The one that applies to a test here.
+fn exception(driver: &str, test: &Test) -> Option<&'static Exception> {
+    let applies = |e: &&Exception| (e.driver, e.test) == (driver, test.name());
+    EXCEPTIONS.iter().find(applies).filter(|_| sys::is_wine())
 }
 
 fn keep(driver: &str, test: &Test, outcome: &str, reason: &str) {

@@ -10,7 +10,7 @@ use completion_port::{Buffer, DriverKind, GetError, OpId, TcpSocket, error::Situ
 
 use crate::kit::{
     Handle, connection, get, listener, nothing_comes, open, pair, pattern, reset, room, situation,
-    take, with,
+    take, until, with,
 };
 
 conformance! {
@@ -20,6 +20,8 @@ conformance! {
         "the peer's graceful end completes receives with 0 bytes and no error, behind the data";
     after_a_reset_receives_and_sends_fail [S112]
         "after a reset every receive and every send fails as reset, not once only";
+    a_reset_that_a_send_was_told_is_no_end_to_a_receive [S112]
+        "when a send was the first to be told of a reset, receives after it fail as reset, and see no end of the stream";
     unconnected_is_not_connected [S113]
         "a receive on a socket that is not connected fails as not connected, and a send fails too";
     receives_fill_in_call_order [S115]
@@ -77,6 +79,20 @@ fn after_a_reset_receives_and_sends_fail(driver: DriverKind) {
         server.recv(room(8), 1).expect("started");
         assert_eq!(situation(&get(&port).result), Some(Situation::PeerReset), "S112");
         server.send(with(b"to whom?"), 2).expect("started");
+        assert_eq!(situation(&get(&port).result), Some(Situation::PeerReset), "S112");
+    }
+}
+
+fn a_reset_that_a_send_was_told_is_no_end_to_a_receive(driver: DriverKind) {
+    let port = open(driver);
+    let (server, client) = pair(&port);
+    reset(driver, client);
+    until("a send is told", || {
+        server.send(with(b"to whom?"), 1).expect("started");
+        situation(&get(&port).result) == Some(Situation::PeerReset)
+    });
+    for _ in 0..2 {
+        server.recv(room(8), 2).expect("started");
         assert_eq!(situation(&get(&port).result), Some(Situation::PeerReset), "S112");
     }
 }
