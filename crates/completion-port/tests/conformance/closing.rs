@@ -33,11 +33,12 @@ fn a_close_cancels_and_the_packets_come(driver: DriverKind) {
     let port = open(driver);
     let (server, _client) = pair(&port);
     (0..2).for_each(|n| _ = server.recv(room(8), n).expect("started"));
-    // More than the system takes while nobody reads.
+    // More than the system takes while nobody reads; but of the first, when it has nothing else, Windows may take any amount.
     (2..4).for_each(|n| _ = server.send(pattern(32 << 20).into(), n).expect("started"));
     server.close();
     for (n, packet) in (0..).zip(take(&port, 4)) {
-        assert_eq!((packet.context, packet.result.is_err()), (n, true), "S93");
+        assert_eq!(packet.context, n);
+        assert!(packet.result.is_err() || n == 2, "S93: {packet:?}");
     }
     nothing_comes(&port);
     server.recv(room(8), 9).expect_err("it is closed");
