@@ -7,7 +7,7 @@ usage: ci/semantics.py             check; what is wrong is said, and fails
 A row is `| S85 | on Windows | verdict | here | shown by |`. The verdict is one of VERDICTS. A line that is kept names a test, and
 one that is kept differently names one or has its reason in "here"; a test is `FILE::FUNCTION`, the file without `tests/` and `.rs`,
 in `crates/completion-port` unless it begins with `src/` (there too) or another crate's name and a colon. The comments of the function,
-or those at the head of its file, must cite the line.
+or those at the head of its file, must cite the line; of a conformance test, the row that registers it.
 """
 
 import pathlib
@@ -25,6 +25,8 @@ ROW = re.compile(r"^\| S(\d+) \|(.*)\|$")
 CITATION = re.compile(r"\bS(\d{1,3})\b(?:\s*(?:-|to)\s*S(\d{1,3})\b)?")
 FUNCTION = re.compile(r"^\s*(?:pub(?:\(\w+\))? )?fn (\w+)")
 TEST = re.compile(r"`([\w:/.-]+?)::(\w+)`")
+# A row of `conformance!`: a test, and the lines that it proves.
+REGISTERED = re.compile(r"^    (\w+) \[((?:S\d+ ?)+)\]$", re.MULTILINE)
 
 
 def cited(text):
@@ -78,6 +80,8 @@ def functions(path):
             found[name] |= cited(line)
         if line == "}":
             name, comment = None, set()
+    for name, lines in REGISTERED.findall(path.read_text()):
+        found.setdefault(name, set()).update(cited(lines))
     return head, found
 
 
