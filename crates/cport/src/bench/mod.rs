@@ -13,7 +13,6 @@ mod outcome;
 mod pace;
 mod pattern;
 mod plan;
-mod process;
 mod progress;
 mod report;
 mod run;

@@ -42,7 +42,8 @@ use self::{
 use crate::{
     args::{Model, Serve},
     error::{Failure, plain},
-    limits, output,
+    output,
+    sys::limits,
 };
 
 /// What `cport help serve` says below the options.
