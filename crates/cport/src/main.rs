@@ -1,8 +1,8 @@
 //! `cport`: the command of the `completion-port` library.
 //!
 //! `cport serve` is the echo server of the IOCP notes, `cport client` is their client, `cport bench` puts a load on such a
-//! server, and `cport doctor` says which driver a program on this machine gets, and why. All of it is written on the public interface of the library, without `unsafe`
-//! but for Windows' own calls in `sys`.
+//! server, and `cport doctor` says which driver a program on this machine gets, and why. All of it is written on the public interface
+//! of the library, without `unsafe` but for the calls to Windows in [`sys`].
 
 #![deny(unsafe_code)]
 #![deny(missing_docs, clippy::missing_docs_in_private_items)]

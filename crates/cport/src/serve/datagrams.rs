@@ -229,7 +229,7 @@ fn serve(
     Ok(())
 }
 
-/// The answer to SIGUSR1.
+/// The answer to SIGUSR1, or Ctrl-Break.
 fn report(worker: Worker<'_>) {
     let snapshot = worker.port.snapshot().to_string();
     let snapshot: Vec<_> = snapshot.split_whitespace().collect();
