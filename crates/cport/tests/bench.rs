@@ -410,6 +410,9 @@ fn connections_that_end_are_counted_by_kind_and_made_again() {
         "{json}"
     );
 
+    if !sys::has_resets() {
+        return println!("there are no resets here: that part is left out");
+    }
     let resetting = AtomicBool::new(false);
     let reset = toy(move |stream| {
         let copy = stream.try_clone().expect("a copy");

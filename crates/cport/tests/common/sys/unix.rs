@@ -21,6 +21,11 @@ pub fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), number).expect("it lives");
 }
 
+/// Whether a client that resets its connection is seen to.
+pub fn has_resets() -> bool {
+    true
+}
+
 /// Nothing to prepare.
 pub fn prepare(command: &mut Command) -> &mut Command {
     command

@@ -62,6 +62,13 @@ pub fn signal(child: &Child, signal: Signal) {
     drop(unsafe { OwnedHandle::from_raw_handle(thread) });
 }
 
+/// Whether a client that resets its connection is seen to: Wine shuts a socket down before it closes it, so it never is there.
+pub fn has_resets() -> bool {
+    // SAFETY: the names are constant strings with their ends, and the library stays loaded.
+    let wine = unsafe { GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), s!("wine_get_version")) };
+    wine.is_none()
+}
+
 /// Gives the process a console of its own: what is told to it is told to nobody else, and the other way round.
 pub fn prepare(command: &mut Command) -> &mut Command {
     command.creation_flags(CREATE_NO_WINDOW)
