@@ -19,6 +19,8 @@
 
 use std::io;
 
+use crate::sys::codes;
+
 /// What an error means for the program, alike on every system.
 ///
 /// ```
@@ -58,8 +60,8 @@ impl Situation {
         use io::ErrorKind as Kind;
         if let Some(code) = error.raw_os_error() {
             match code {
-                libc::ECANCELED => return Some(Situation::Cancelled),
-                libc::EMSGSIZE => return Some(Situation::Truncated),
+                codes::CANCELLED => return Some(Situation::Cancelled),
+                codes::CUT => return Some(Situation::Truncated),
                 _ => {}
             }
         }
@@ -76,28 +78,28 @@ impl Situation {
 }
 
 pub(crate) fn cancelled() -> io::Error {
-    io::Error::from_raw_os_error(libc::ECANCELED)
+    io::Error::from_raw_os_error(codes::CANCELLED)
 }
 
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ECANCELED)
+    error.raw_os_error() == Some(codes::CANCELLED)
 }
 
 pub(crate) fn closed_here() -> io::Error {
-    io::Error::from_raw_os_error(libc::ECONNABORTED)
+    io::Error::from_raw_os_error(codes::ABORTED)
 }
 
 pub(crate) fn reset() -> io::Error {
-    io::Error::from_raw_os_error(libc::ECONNRESET)
+    io::Error::from_raw_os_error(codes::RESET)
 }
 
 /// A datagram was longer than the room for it.
 pub(crate) fn cut() -> io::Error {
-    io::Error::from_raw_os_error(libc::EMSGSIZE)
+    io::Error::from_raw_os_error(codes::CUT)
 }
 
 pub(crate) fn timed_out() -> io::Error {
-    io::Error::from_raw_os_error(libc::ETIMEDOUT)
+    io::Error::from_raw_os_error(codes::TIMED_OUT)
 }
 
 pub(crate) fn port_closed() -> io::Error {
@@ -137,6 +139,14 @@ pub(crate) fn wrong_driver() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
         "the port's driver is not for this kind of socket (a simulated one and a real one do not mix)",
+    )
+}
+
+#[cfg_attr(unix, allow(dead_code))] // no such attribute there
+pub(crate) fn not_overlapped() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the handle cannot be had for overlapped I/O (open the file with FILE_FLAG_OVERLAPPED; of pipes only named ones can be)",
     )
 }
 

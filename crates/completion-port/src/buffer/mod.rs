@@ -7,7 +7,9 @@ mod pool;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-pub(crate) use pool::{HEAD, Lent, Pool};
+#[cfg_attr(not(target_os = "linux"), allow(unused_imports))] // the io_uring driver's
+pub(crate) use pool::HEAD;
+pub(crate) use pool::{Lent, Pool};
 pub use pool::{PoolOptions, PoolSnapshot};
 
 /// The bytes that an operation sends or fills.

@@ -222,7 +222,8 @@ impl Pool {
 
     fn take(&self, for_driver: bool) -> Option<u16> {
         let mut free = self.free();
-        let slot = match free.warm.pop().or_else(|| self.warm_up(&mut free)) {
+        let warm = free.warm.pop();
+        let slot = match warm.or_else(|| self.warm_up(&mut free)) {
             Some(slot) => slot,
             None if free.untouched < self.limit => {
                 free.untouched += 1;
@@ -230,6 +231,10 @@ impl Pool {
             }
             None => return None,
         };
+        if warm.is_none() && !self.region.want(self.pages_of(slot), self.stride) {
+            free.cold.push(slot);
+            return None;
+        }
         if for_driver {
             self.ready.fetch_add(1, Ordering::Relaxed);
         }

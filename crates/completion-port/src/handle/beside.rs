@@ -15,7 +15,7 @@ use std::{
 use super::{Direction, Handle, Inner};
 use crate::{
     operation::{Detail, FirstData, Header, OpId, Side},
-    sys::Accepted,
+    sys::{self, Accepted, Medium},
 };
 
 /// The lists of a port.
@@ -110,7 +110,7 @@ pub(super) unsafe fn step_aside<K, T>(
     op: NonNull<Header>,
     accepted: Accepted,
 ) -> io::Result<()> {
-    let token = inner.port.drivers.attach(&accepted.socket, inner.role.medium())?;
+    let token = inner.port.drivers.attach(&accepted.socket, Medium::Guest)?;
     // SAFETY: owned by the caller.
     let header = unsafe { op.as_ref() };
     header.target.set(accepted.socket.target(token));
@@ -148,7 +148,7 @@ pub(super) unsafe fn come_back<K, T>(inner: &Inner<K, T>, op: NonNull<Header>) -
     inner.port.drivers.detach(&accepted.socket, token);
     if let Some(socket) = accepted.socket.os() {
         // As every accepted socket is, whatever this driver needed it to be.
-        let _ = socket2::SockRef::from(socket).set_nonblocking(false);
+        let _ = sys::sock_ref(socket).set_nonblocking(false);
     }
     Some(accepted)
 }

@@ -4,11 +4,10 @@
 //! - [`settle`]: what happens in a direction when an operation ends. [`conclude`]: what its event means. [`stop`]: how it is ended early.
 //! - [`beside`]: accepts that wait for first data go on beside their direction.
 //! - [`timer`]: timers, and deadlines of operations.
-//! - [`source`]: what can be associated. [`association`]: and only once.
+//! - [`source`]: what can be associated.
 //!
 //! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
 
-mod association;
 mod beside;
 mod conclude;
 mod direction;
@@ -21,7 +20,6 @@ use std::{
     any::Any,
     fmt, io,
     net::Shutdown,
-    os::fd::{AsFd, BorrowedFd},
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -31,13 +29,13 @@ use std::{
 
 use socket2::SockRef;
 
-pub(crate) use self::association::Association;
-pub(crate) use self::association::Identity;
 pub(crate) use self::beside::Besides;
 pub use self::beside::HalfAccepted;
 pub(crate) use self::direction::{Closed, Direction};
 pub(crate) use self::source::Role;
 pub(crate) use self::source::sealed;
+#[cfg_attr(not(unix), allow(unused_imports))] // Unix has more sources
+pub(crate) use self::source::sources;
 pub use self::source::{NotAssociated, Source};
 pub use self::timer::TimerId;
 pub(crate) use self::timer::{Deadline, Ticking, Untaken};
@@ -46,7 +44,7 @@ use crate::{
     net::Started,
     operation::{Completion, Header, NotStarted, OpId, OpKind, Place, Refused, Side},
     port::Shared,
-    sys::{Socket, file},
+    sys::{self, Socket, association::Association},
 };
 
 /// A socket, pipe or file that belongs to a completion port, or a bare key; clones name the same one.
@@ -99,7 +97,8 @@ pub(crate) struct Inner<K: 'static, T: 'static> {
 // The two counts of its Arc and a key of 24 bytes, as `cport serve` has it, make it 168: a chunk of glibc's of 176 bytes (it has 8 of its
 // own, and they come in steps of 16). One byte more makes it 192.
 #[cfg(all(target_pointer_width = "64", not(feature = "simulated")))]
-const _: () = assert!(2 * size_of::<usize>() + size_of::<Inner<[usize; 3], ()>>() <= 168);
+const _: () =
+    assert!(2 * size_of::<usize>() + size_of::<Inner<[usize; 3], ()>>() <= 168 + sys::MORE);
 
 impl<K, T> Drop for Inner<K, T> {
     fn drop(&mut self) {
@@ -122,7 +121,7 @@ impl<K, T> Inner<K, T> {
         act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         match self.socket.as_ref().and_then(Socket::os) {
-            Some(fd) => act(SockRef::from(fd)),
+            Some(socket) => act(sys::sock_ref(socket)),
             None => Err(error::wrong_kind()),
         }
     }
@@ -226,7 +225,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         first_sequence: u64,
     ) -> Result<Self, (io::Error, Socket, K)> {
         let check = || match socket.os() {
-            Some(fd) if role == Role::File => file::check(fd),
+            Some(file) if role == Role::File => sys::check(file),
             _ => Ok(()),
         };
         let token = match check().and_then(|()| port.drivers.attach(&socket, role.medium())) {
@@ -424,12 +423,6 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             return stop::finish_sending(&self.0);
         }
         Ok(())
-    }
-
-    /// The socket, to look at or set an option of; `None` for a key (or a simulated socket). To read or write it beside the port,
-    /// or to change its blocking mode, would confuse both.
-    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.socket.as_ref().and_then(Socket::os).map(AsFd::as_fd)
     }
 }
 

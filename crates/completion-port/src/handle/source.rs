@@ -4,12 +4,8 @@ use std::{
     error::Error,
     fmt,
     fs::File,
-    io::{self, PipeReader, PipeWriter},
+    io,
     net::{TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::OwnedFd,
-        unix::net::{UnixListener, UnixStream},
-    },
 };
 
 use crate::{
@@ -64,8 +60,6 @@ pub(crate) mod sealed {
     #[allow(missing_debug_implementations)]
     pub struct Opaque(pub(crate) Socket);
 }
-
-use sealed::Opaque;
 
 /// What a source can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,42 +117,36 @@ impl Role {
     }
 }
 
+/// Each of these as a source of that role.
 macro_rules! sources {
     ($($kind:ty => $role:ident),*) => {$(
-        impl Source for $kind {}
+        impl $crate::handle::Source for $kind {}
 
-        impl sealed::Source for $kind {
+        impl $crate::handle::sealed::Source for $kind {
             type Kept = ();
 
-            fn role(&self) -> Role {
-                Role::$role
+            fn role(&self) -> $crate::handle::Role {
+                $crate::handle::Role::$role
             }
 
-            fn into_socket(self) -> (Opaque, ()) {
-                (Opaque(Socket::Os(OwnedFd::from(self))), ())
+            fn into_socket(self) -> ($crate::handle::sealed::Opaque, ()) {
+                ($crate::handle::sealed::Opaque($crate::sys::Socket::Os(self.into())), ())
             }
 
-            fn from_socket(socket: Opaque, (): ()) -> Option<Self> {
-                match socket.0 {
-                    Socket::Os(fd) => Some(fd.into()),
-                    Socket::Shared(_) => None,
-                    #[cfg(feature = "simulated")]
-                    Socket::Simulated(_) => None,
-                }
+            fn from_socket(socket: $crate::handle::sealed::Opaque, (): ()) -> Option<Self> {
+                socket.0.into_os().map(Self::from)
             }
         }
     )*};
 }
+
+pub(crate) use sources;
 
 sources!(
     TcpStream => Stream,
     TcpSocket => Stream,
     TcpListener => Listener,
     UdpSocket => Datagram,
-    UnixStream => Stream,
-    UnixListener => UnixListener,
-    PipeReader => PipeReader,
-    PipeWriter => PipeWriter,
     File => File
 );
 

@@ -1,10 +1,6 @@
 //! Connects, and the socket that is not connected yet.
 
-use std::{
-    io,
-    net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -12,6 +8,7 @@ use crate::{
     Buffer, error,
     handle::Handle,
     operation::{Context, OpId, OpKind, Operation, Refused},
+    sys::{self, Descriptor},
 };
 
 /// A TCP socket that is not connected: what `WSASocket` gives. Associate it, then [`Handle::connect`].
@@ -31,7 +28,7 @@ use crate::{
 /// ```
 #[doc(alias = "WSASocket")]
 #[derive(Debug)]
-pub struct TcpSocket(OwnedFd);
+pub struct TcpSocket(Descriptor);
 
 impl TcpSocket {
     /// A socket of the address's family. It is not bound to it.
@@ -57,25 +54,19 @@ impl TcpSocket {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bind(&self, address: &SocketAddr) -> io::Result<()> {
-        socket2::SockRef::from(&self.0).bind(&(*address).into())
+        sys::sock_ref(&self.0).bind(&(*address).into())
     }
-}
 
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0
     }
-}
 
-impl From<TcpSocket> for OwnedFd {
-    fn from(socket: TcpSocket) -> Self {
-        socket.0
+    pub(crate) fn into_descriptor(self) -> Descriptor {
+        self.0
     }
-}
 
-impl From<OwnedFd> for TcpSocket {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+    pub(crate) fn from_descriptor(descriptor: Descriptor) -> Self {
+        Self(descriptor)
     }
 }
 

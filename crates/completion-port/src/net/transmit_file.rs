@@ -82,7 +82,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 
 /// Where a range of a file starts, and how long it is.
 fn part_of(file: &File, range: impl RangeBounds<u64>) -> io::Result<(u64, u64)> {
-    if !cfg!(target_os = "linux") {
+    if !sys::SENDS_FILES {
         return Err(error::not_here());
     }
     let known = file.metadata()?;

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use socket2::SockRef;
-
-use crate::sys::Accepted;
+use crate::sys::{self, Accepted};
 
 /// The two addresses of a connection that an accept has brought. From [`Completion::addresses`](crate::Completion::addresses).
 ///
@@ -31,7 +29,7 @@ pub struct Addresses {
 
 impl Addresses {
     pub(crate) fn of(accepted: &Accepted) -> Option<Self> {
-        let socket = SockRef::from(accepted.socket.os()?);
+        let socket = sys::sock_ref(accepted.socket.os()?);
         let peer = match &accepted.peer {
             Some(peer) => **peer,
             None => socket.peer_addr().ok()?.as_socket()?,

@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpStream},
-    os::unix::net::UnixStream,
 };
 
 use super::{Addresses, OpKind};
@@ -89,37 +88,13 @@ impl<K, T> Completion<K, T> {
         self
     }
 
-    /// The socket that an accept has brought, once; that of a Unix listener is [`accepted_unix`](Completion::accepted_unix). A socket
+    /// The socket that an accept has brought, once; that of a Unix listener is `accepted_unix`. A socket
     /// that nobody takes is closed with the packet.
     pub fn accepted(&mut self) -> Option<TcpStream> {
         self.accepted_by(Role::Listener)?.into_tcp_stream()
     }
 
-    /// The socket that an accept of a Unix listener has brought, once. A socket that nobody takes is closed with the packet.
-    ///
-    /// ```
-    /// use completion_port::CompletionPort;
-    /// use std::os::unix::net::{UnixListener, UnixStream};
-    ///
-    /// # let folder = std::env::temp_dir().join(format!("completion-port-{}", std::process::id()));
-    /// # std::fs::create_dir_all(&folder)?;
-    /// # let path = folder.join("socket");
-    /// let port = CompletionPort::<(), ()>::new()?;
-    /// let listener = port.associate(UnixListener::bind(&path)?, ())?;
-    /// listener.accept(())?;
-    ///
-    /// let _client = UnixStream::connect(&path)?;
-    /// let stream: UnixStream = port.get()?.accepted_unix().expect("a socket came");
-    /// let server = port.associate(stream, ())?;
-    /// # drop(server);
-    /// # std::fs::remove_dir_all(&folder)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn accepted_unix(&mut self) -> Option<UnixStream> {
-        self.accepted_by(Role::UnixListener)?.into_unix_stream()
-    }
-
-    fn accepted_by(&mut self, listener: Role) -> Option<sys::Socket> {
+    pub(crate) fn accepted_by(&mut self, listener: Role) -> Option<sys::Socket> {
         match std::mem::replace(&mut self.rest.extra, Extra::None) {
             Extra::Accepted(accepted) if self.handle.0.role == listener => Some(accepted.socket),
             other => {

@@ -260,6 +260,8 @@ pub(crate) struct Header {
     back: UnsafeCell<NonNull<Header>>,
     /// What is to be done and how far it is: the owner's alone.
     pub work: UnsafeCell<Work>,
+    /// What the system wants to have lie with it: the driver's alone.
+    pub slot: UnsafeCell<sys::Slot>,
 }
 
 /// The mutable part of an operation, its owner's alone.
@@ -276,7 +278,10 @@ pub(crate) struct Work {
 // Glibc's chunks have 8 bytes of their own and come in steps of 16, so with the 8 of its handle and 16 of a context, as `cport serve`
 // has it, an operation takes a chunk of 128 bytes. One byte more makes it 144.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Header>() <= 96 && size_of::<Operation<(), u64>>() <= 120);
+const _: () = assert!(
+    size_of::<Header>() <= 96 + size_of::<sys::Slot>() + sys::MORE
+        && size_of::<Operation<(), u64>>() <= 120 + size_of::<sys::Slot>() + sys::MORE
+);
 
 /// What only some kinds of operation need, the large ones out of line so that an idle receive stays small.
 pub(crate) enum Detail {
@@ -534,6 +539,7 @@ impl<K, T> Operation<K, T> {
                 detail: Detail::None,
                 step: 0,
             }),
+            slot: UnsafeCell::default(),
         };
         Self { header, handle, context }
     }

@@ -8,7 +8,7 @@ use crate::{
     schedule::{Release, Set, Waking},
     sys::{
         Drivers,
-        choose::{self, DriverChoice, DriverKind},
+        choose::{self, DriverChoice, DriverKind, User},
     },
 };
 
@@ -31,6 +31,7 @@ use crate::{
 pub struct Builder {
     limit: usize,
     driver: Option<DriverKind>,
+    routines: bool,
     waking: Waking,
     release: Release,
     drain: Duration,
@@ -45,6 +46,7 @@ impl Builder {
         Self {
             limit: 0,
             driver: None,
+            routines: false,
             waking: Waking::default(),
             release: Release::default(),
             drain: Duration::from_secs(5),
@@ -99,6 +101,12 @@ impl Builder {
         self
     }
 
+    /// For the routines of one thread.
+    pub(crate) fn for_routines(mut self) -> Self {
+        self.routines = true;
+        self
+    }
+
     /// Puts the port on a simulated network, whatever driver was named. A network has one port.
     #[cfg(feature = "simulated")]
     pub fn simulated(mut self, network: &crate::simulated::Network) -> Self {
@@ -112,7 +120,9 @@ impl Builder {
         if let Some(network) = &self.network {
             return choose::simulate(network, pool);
         }
-        choose::choose(self.driver, pool, limit.min(processors()).min(Set::MOST))
+        let places = limit.min(processors()).min(Set::MOST);
+        let user = if self.routines { User::Routines } else { User::Port { limit } };
+        choose::choose(self.driver, pool, places, user)
     }
 
     /// Makes the port.

@@ -1,11 +1,6 @@
 //! Files with completion routines.
 
-use std::{
-    fmt,
-    fs::File,
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::{fmt, fs::File, io};
 
 use super::{
     OverlappedSocket,
@@ -16,6 +11,7 @@ use crate::{
     Buffer,
     handle::Handle,
     operation::{OpId, Refused},
+    sys::Descriptor,
 };
 
 /// A file for overlapped I/O with completion routines; clones name the same one, on any thread. It is what `CreateFile` with
@@ -198,14 +194,14 @@ impl From<File> for OverlappedFile {
     }
 }
 
-impl AsFd for OverlappedFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+impl OverlappedFile {
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.0.descriptor()
     }
 }
 
 impl fmt::Debug for OverlappedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OverlappedFile").field("fd", &self.0.as_fd()).finish_non_exhaustive()
+        f.debug_struct("OverlappedFile").field("fd", self.descriptor()).finish_non_exhaustive()
     }
 }

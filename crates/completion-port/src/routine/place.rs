@@ -66,7 +66,7 @@ pub(super) struct Seed {
 
 impl Seed {
     pub(super) fn new(driver: Option<DriverKind>) -> io::Result<Self> {
-        let builder = CompletionPort::builder().limit(1);
+        let builder = CompletionPort::builder().limit(1).for_routines();
         let port = match driver {
             Some(kind) => builder.driver(kind),
             None => builder,

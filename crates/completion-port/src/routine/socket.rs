@@ -5,10 +5,6 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,20 +12,20 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::SockRef;
-
 use super::{
     place::{Key, Task},
     wait::{Ready, is_ready, until_ready},
 };
 use crate::{
     error,
-    handle::{Handle, Identity, Role, Source, sealed},
+    handle::{Handle, Role, Source, sealed},
     net::TcpSocket,
     operation::OpId,
     port::CompletionPort,
-    sys::Socket,
+    sys::{
+        Descriptor, Socket, association::Identity, codes, connect_now, is_nonblocking, receive_now,
+        send_now, sock_ref,
+    },
 };
 
 /// A socket for overlapped I/O with completion routines; clones name the same one, on any thread.
@@ -60,7 +56,7 @@ use crate::{
 pub struct OverlappedSocket(Arc<Inner>);
 
 pub(super) struct Inner {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Descriptor>,
     identity: Identity,
     role: Role,
     nonblocking: AtomicBool,
@@ -138,7 +134,7 @@ impl From<Arc<Inner>> for OverlappedSocket {
 }
 
 impl OverlappedSocket {
-    fn new(fd: OwnedFd, role: Role, nonblocking: bool) -> Self {
+    fn new(fd: Descriptor, role: Role, nonblocking: bool) -> Self {
         Self(Arc::new(Inner {
             identity: Identity::of(&fd),
             fd: Arc::new(fd),
@@ -150,15 +146,18 @@ impl OverlappedSocket {
     }
 
     /// One from elsewhere, with the mode that it has.
-    fn adopt(fd: OwnedFd, role: Role) -> Self {
-        // A descriptor that cannot be asked is about to fail at everything else.
-        let nonblocking = SockRef::from(&fd).nonblocking().unwrap_or(false);
+    pub(crate) fn adopt(fd: Descriptor, role: Role) -> Self {
+        let nonblocking = is_nonblocking(&fd);
         Self::new(fd, role, nonblocking)
     }
 
     /// A connection that was accepted from this socket.
     pub(super) fn inherit(&self, stream: TcpStream) -> Self {
         Self::new(stream.into(), Role::Stream, self.is_nonblocking())
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0.fd
     }
 
     pub(super) fn inner(&self) -> &Arc<Inner> {
@@ -192,10 +191,10 @@ impl OverlappedSocket {
         }
         let (socket, peer) = self.call(Ready::ToRead, || {
             // A driver may have made the descriptor block, and accept cannot be told otherwise: so it is asked only when somebody waits.
-            if !is_ready(self, Ready::ToRead)? {
+            if !is_ready(&self.0.fd, Ready::ToRead)? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let listener = SockRef::from(&*self.0.fd);
+            let listener = sock_ref(&self.0.fd);
             // ... and an accept with a routine may take that one first.
             listener.set_nonblocking(true)?;
             listener.accept()
@@ -214,27 +213,25 @@ impl OverlappedSocket {
         let mut waited = false;
         loop {
             self.check_open()?;
-            // Every time: a driver may have made it block.
-            SockRef::from(&*self.0.fd).set_nonblocking(true)?;
-            let result = SockRef::from(&*self.0.fd).connect(&address.into());
+            let result = connect_now(&self.0.fd, address);
             let code = result.as_ref().err().and_then(io::Error::raw_os_error);
-            let on_its_way = matches!(code, Some(libc::EINPROGRESS | libc::EALREADY));
+            let on_its_way = matches!(code, Some(codes::IN_PROGRESS | codes::ALREADY));
             let was_on_its_way = self.0.connecting.swap(on_its_way, Ordering::Relaxed);
             match code {
-                Some(libc::EINTR) => continue,
-                Some(libc::EINPROGRESS) if self.is_nonblocking() => {
+                Some(codes::INTERRUPTED) => continue,
+                Some(codes::IN_PROGRESS) if self.is_nonblocking() => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
-                Some(libc::EALREADY) if self.is_nonblocking() => return result,
-                Some(libc::EINPROGRESS | libc::EALREADY) => {
+                Some(codes::ALREADY) if self.is_nonblocking() => return result,
+                Some(codes::IN_PROGRESS | codes::ALREADY) => {
                     waited = true;
-                    until_ready(self, Ready::ToWrite)?;
+                    until_ready(&self.0.fd, Ready::ToWrite)?;
                 }
                 // The outcome of the call that has just waited.
-                Some(libc::EISCONN) if waited => return Ok(()),
+                Some(codes::IS_CONNECTED) if waited => return Ok(()),
                 // Linux tells the first to ask afterwards that it went well.
                 None if was_on_its_way && !waited => {
-                    return Err(io::Error::from_raw_os_error(libc::EISCONN));
+                    return Err(io::Error::from_raw_os_error(codes::IS_CONNECTED));
                 }
                 _ => return result,
             }
@@ -252,7 +249,7 @@ impl OverlappedSocket {
             match call() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && !self.is_nonblocking() => {
-                    until_ready(self, ready)?;
+                    until_ready(&self.0.fd, ready)?;
                 }
                 result => return result,
             }
@@ -317,7 +314,7 @@ impl OverlappedSocket {
         self.0.handles_of(None).iter().for_each(Handle::close_silently);
         // A socket that was never connected has nobody to tell, and of datagrams there is no end.
         if self.0.role != Role::Datagram {
-            let _ = SockRef::from(&*self.0.fd).shutdown(Shutdown::Both);
+            let _ = sock_ref(&self.0.fd).shutdown(Shutdown::Both);
         }
     }
 
@@ -334,7 +331,7 @@ impl OverlappedSocket {
         }
         match self.own_handles().first() {
             Some(handle) => handle.shutdown(how),
-            None => SockRef::from(&*self.0.fd).shutdown(how),
+            None => sock_ref(&self.0.fd).shutdown(how),
         }
     }
 
@@ -345,7 +342,7 @@ impl OverlappedSocket {
     /// What the system says.
     #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        SockRef::from(&*self.0.fd).local_addr()?.as_socket().ok_or_else(error::wrong_kind)
+        sock_ref(&self.0.fd).local_addr()?.as_socket().ok_or_else(error::wrong_kind)
     }
 
     /// The peer's address: `getpeername`.
@@ -355,37 +352,31 @@ impl OverlappedSocket {
     /// What the system says, `NotConnected` for instance.
     #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        SockRef::from(&*self.0.fd).peer_addr()?.as_socket().ok_or_else(error::wrong_kind)
+        sock_ref(&self.0.fd).peer_addr()?.as_socket().ok_or_else(error::wrong_kind)
     }
 
-    /// Sends small pieces at once (`TCP_NODELAY`). For other options, the socket is [`AsFd`].
+    /// Sends small pieces at once (`TCP_NODELAY`). For other options the socket is `AsFd` (Unix) or `AsSocket` (Windows).
     ///
     /// # Errors
     ///
     /// What the system says.
     #[doc(alias = "TCP_NODELAY")]
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        SockRef::from(&*self.0.fd).set_tcp_nodelay(on)
+        sock_ref(&self.0.fd).set_tcp_nodelay(on)
     }
 }
 
 /// `recv` without an OVERLAPPED.
 impl Read for &OverlappedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.call(Ready::ToRead, || {
-            let (received, _) = rustix::net::recv(&*self.0.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
-            Ok(received)
-        })
+        self.call(Ready::ToRead, || receive_now(&self.0.fd, buffer))
     }
 }
 
 /// `send` without an OVERLAPPED.
 impl Write for &OverlappedSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT;
-        #[cfg(not(target_vendor = "apple"))]
-        let flags = flags | SendFlags::NOSIGNAL;
-        self.call(Ready::ToWrite, || Ok(rustix::net::send(&*self.0.fd, bytes, flags)?))
+        self.call(Ready::ToWrite, || send_now(&self.0.fd, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -406,12 +397,6 @@ impl Write for OverlappedSocket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl AsFd for OverlappedSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.fd.as_fd()
     }
 }
 
@@ -440,15 +425,9 @@ impl OverlappedSocket {
     }
 }
 
-impl From<UnixStream> for OverlappedSocket {
-    fn from(stream: UnixStream) -> Self {
-        Self::adopt(stream.into(), Role::Stream)
-    }
-}
-
 impl From<TcpSocket> for OverlappedSocket {
     fn from(socket: TcpSocket) -> Self {
-        Self::adopt(socket.into(), Role::Stream)
+        Self::adopt(socket.into_descriptor(), Role::Stream)
     }
 }
 

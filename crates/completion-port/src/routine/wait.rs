@@ -4,9 +4,7 @@
 //! `event`.
 
 use std::{
-    io,
-    os::fd::AsFd,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -14,7 +12,7 @@ use super::place::{Gathered, Place};
 use crate::{
     blocking,
     event::{self, Event, Waited, Which},
-    sys::beside::Beside,
+    sys::{Descriptor, beside::Beside},
 };
 
 /// Why a [`sleep_ex`] is over.
@@ -118,19 +116,19 @@ pub(super) enum Ready {
 }
 
 /// Whether a socket is ready now.
-pub(super) fn is_ready(socket: &impl AsFd, ready: Ready) -> io::Result<bool> {
+pub(super) fn is_ready(socket: &Descriptor, ready: Ready) -> io::Result<bool> {
     beside(socket, ready).wait(Some(Duration::ZERO))
 }
 
-fn beside(socket: &impl AsFd, ready: Ready) -> Beside<'_> {
+fn beside(socket: &Descriptor, ready: Ready) -> Beside<'_> {
     match ready {
-        Ready::ToRead => Beside::readable(socket.as_fd()),
-        Ready::ToWrite => Beside::writable(socket.as_fd()),
+        Ready::ToRead => Beside::readable(socket),
+        Ready::ToWrite => Beside::writable(socket),
     }
 }
 
 /// Waits until a socket is (perhaps) ready, and runs routines meanwhile: blocking calls wait alertably (S175).
-pub(super) fn until_ready(socket: &impl AsFd, ready: Ready) -> io::Result<()> {
+pub(super) fn until_ready(socket: &Descriptor, ready: Ready) -> io::Result<()> {
     let beside = beside(socket, ready);
     let Some(place) = Place::existing()? else { return blocking(|| beside.wait(None)).map(drop) };
     loop {

@@ -2,7 +2,9 @@
 
 use std::{env, fmt, io, str::FromStr, sync::Arc};
 
-use super::{Driver, Drivers, readiness::Readiness};
+#[cfg(any(target_os = "linux", windows))]
+use super::Driver;
+use super::{Drivers, os};
 use crate::buffer::{Pool, PoolOptions};
 
 /// The environment variable that forces a driver, by the name that [`DriverKind`] prints.
@@ -56,18 +58,30 @@ pub enum DriverKind {
     IoUring(Rung),
     /// `readiness`: epoll or kqueue says when, the port does the I/O.
     Readiness,
+    /// `windows`: the completion ports of Windows itself.
+    Windows,
     /// `simulated:SEED`: a network in memory with a virtual clock and seeded faults; only by [`Builder::simulated`](crate::Builder::simulated).
     #[cfg(feature = "simulated")]
     Simulated(u64),
 }
 
-/// From the best to the one that is always there.
-const LADDER: [DriverKind; 4] = [
+/// All that have a name.
+const NAMED: [DriverKind; 5] = [
     DriverKind::IoUring(Rung::BufferRing),
     DriverKind::IoUring(Rung::Coop),
     DriverKind::IoUring(Rung::Basic),
     DriverKind::Readiness,
+    DriverKind::Windows,
 ];
+
+/// Who a driver is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// A completion port, at which so many threads are to run.
+    Port { limit: usize },
+    /// The routines of one thread.
+    Routines,
+}
 
 impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,6 +90,7 @@ impl fmt::Display for DriverKind {
             DriverKind::IoUring(Rung::Coop) => f.pad("io_uring:coop"),
             DriverKind::IoUring(Rung::Basic) => f.pad("io_uring:basic"),
             DriverKind::Readiness => f.pad("readiness"),
+            DriverKind::Windows => f.pad("windows"),
             #[cfg(feature = "simulated")]
             DriverKind::Simulated(seed) => write!(f, "simulated:{seed}"),
         }
@@ -87,10 +102,10 @@ impl FromStr for DriverKind {
 
     fn from_str(name: &str) -> io::Result<Self> {
         if name == "io_uring" {
-            return Ok(LADDER[0]);
+            return Ok(NAMED[0]);
         }
-        LADDER.into_iter().find(|kind| kind.to_string() == name).ok_or_else(|| {
-            let names = LADDER.map(|kind| kind.to_string()).join(", ");
+        NAMED.into_iter().find(|kind| kind.to_string() == name).ok_or_else(|| {
+            let names = NAMED.map(|kind| kind.to_string()).join(", ");
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("there is no driver named {name:?}; the drivers are {names}"),
@@ -180,13 +195,13 @@ impl Probed {
 #[must_use]
 pub fn probe() -> Vec<Probed> {
     let pool = Pool::new(PoolOptions::new());
-    LADDER
-        .into_iter()
-        .map(|kind| {
+    os::LADDER
+        .iter()
+        .map(|&kind| {
             let made = pool
                 .as_ref()
                 .map_err(|e| e.to_string())
-                .and_then(|pool| open(kind, pool, 1).map(drop));
+                .and_then(|pool| open(kind, pool, 1, User::Port { limit: 1 }).map(drop));
             Probed { kind, refusal: made.err() }
         })
         .collect()
@@ -197,6 +212,7 @@ pub(crate) fn choose(
     forced: Option<DriverKind>,
     pool: &Arc<Pool>,
     places: usize,
+    user: User,
 ) -> io::Result<(Drivers, DriverChoice)> {
     let forced = match (forced, env::var(DRIVER_VARIABLE)) {
         (Some(kind), _) => Some((kind, "forced by the builder".to_owned())),
@@ -215,7 +231,7 @@ pub(crate) fn choose(
         (None, _) => None,
     };
     if let Some((kind, reason)) = forced {
-        let drivers = open(kind, pool, places).map_err(|why| {
+        let drivers = open(kind, pool, places, user).map_err(|why| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("the driver {kind} was {reason}, but {why}"),
@@ -225,8 +241,8 @@ pub(crate) fn choose(
     }
 
     let mut refusals: Vec<String> = Vec::new();
-    for kind in LADDER {
-        match open(kind, pool, places) {
+    for &kind in os::LADDER {
+        match open(kind, pool, places, user) {
             Ok(drivers) => {
                 let reason = match refusals.as_slice() {
                     [] => "the first of the ladder that this machine offers".to_owned(),
@@ -262,19 +278,40 @@ pub(crate) fn simulate(
 }
 
 /// Makes the drivers of a port, or says what stands in the way.
-fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize) -> Result<Drivers, String> {
+fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize, user: User) -> Result<Drivers, String> {
+    let _ = (places, user);
     match kind {
         #[cfg(target_os = "linux")]
         DriverKind::IoUring(rung) => rings(rung, pool, places),
         #[cfg(not(target_os = "linux"))]
         DriverKind::IoUring(_) => Err("io_uring is a part of Linux".to_owned()),
         // One serves all: the I/O itself is done by whichever thread starts it.
-        DriverKind::Readiness => Readiness::new(pool.clone())
+        #[cfg(unix)]
+        DriverKind::Readiness => super::readiness::Readiness::new(pool.clone())
             .map(|driver| Drivers::new(vec![Box::new(driver)]))
             .map_err(|e| format!("the system's poller failed: {e}")),
+        #[cfg(not(unix))]
+        DriverKind::Readiness => Err("readiness is for Unix".to_owned()),
+        #[cfg(windows)]
+        DriverKind::Windows => windows(pool, user),
+        #[cfg(not(windows))]
+        DriverKind::Windows => Err("it is a part of Windows".to_owned()),
         #[cfg(feature = "simulated")]
         DriverKind::Simulated(_) => Err("a simulated driver needs its network".to_owned()),
     }
+}
+
+/// The kernel's own port, or that of a thread's routines.
+#[cfg(windows)]
+fn windows(pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
+    let driver: Box<dyn Driver> = match user {
+        User::Port { limit } => Box::new(
+            os::Port::new(pool.clone(), limit)
+                .map_err(|e| format!("the system's port failed: {e}"))?,
+        ),
+        User::Routines => Box::new(os::Apc::new(pool.clone())),
+    };
+    Ok(Drivers::new(vec![driver]))
 }
 
 /// A ring for each place: what is submitted to one is carried out behind its lock, by the thread that submits it.

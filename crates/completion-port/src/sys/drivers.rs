@@ -8,9 +8,12 @@ use std::{
 use super::{
     Driver, Event, Medium, Socket,
     beside::{self, Beside},
-    spare,
+    os,
 };
-use crate::schedule::{Bed, Set};
+use crate::{
+    error,
+    schedule::{Bed, Set},
+};
 
 /// There is at least one. Sockets, the clock and threads that are no workers are with the first.
 pub(crate) struct Drivers(Box<[Box<dyn Driver>]>);
@@ -100,7 +103,7 @@ impl Drivers {
     pub(crate) fn beside(&self, those: Set) -> io::Result<Vec<Beside<'_>>> {
         // A sleep in the driver would do that by itself.
         those.iter().for_each(|driver| self.get(driver).hand_over());
-        those.iter().map(|driver| Beside::driver(self.get(driver))).collect()
+        those.iter().map(|driver| self.get(driver).beside().ok_or_else(error::not_beside)).collect()
     }
 }
 
@@ -129,7 +132,7 @@ impl Bed for Drivers {
     }
 
     fn has_spare_processor(&self) -> bool {
-        spare::has_spare_processor()
+        os::has_spare_processor()
     }
 
     fn now(&self) -> Instant {

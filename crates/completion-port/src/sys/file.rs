@@ -1,11 +1,8 @@
 //! What reads and writes at an offset have in common on every driver.
 
-use std::{
-    io,
-    os::fd::{AsRawFd, OwnedFd},
-};
+use std::io;
 
-use super::socket::Gather;
+use super::{Gather, os::Piece};
 use crate::{
     Buffer, error,
     operation::{Detail, Header, OpKind, Work},
@@ -37,7 +34,7 @@ impl Vectored {
 pub(super) enum Memory {
     One(*mut u8, usize),
     /// The pieces, and how many.
-    Several(*mut libc::iovec, usize),
+    Several(*mut Piece, usize),
 }
 
 /// The part of a read or write that is still to be done, and where in the file it begins. What a write points to is not written to.
@@ -104,18 +101,4 @@ pub(crate) unsafe fn completes(header: &Header, moved: usize) -> bool {
     };
     // SAFETY: handed on.
     moved == left && unsafe { self::moved(header, moved) }
-}
-
-/// Refuses a descriptor that has no offsets: reads and writes of a terminal or a pipe wait for others, which files do not.
-pub(crate) fn check(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: numbers only, for which zeros are valid.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: an open descriptor, and room for what is told.
-    if unsafe { libc::fstat(fd.as_raw_fd(), &raw mut status) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    match status.st_mode & libc::S_IFMT {
-        libc::S_IFREG | libc::S_IFBLK => Ok(()),
-        _ => Err(error::no_file()),
-    }
 }

@@ -22,40 +22,45 @@
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 
-pub(crate) mod beside;
 pub(crate) mod choose;
-mod coarse;
 mod drivers;
 pub(crate) mod file;
+mod gather;
 #[cfg(target_os = "linux")]
 mod io_uring;
-pub(crate) mod memory;
-mod message;
-mod pipe;
-pub(crate) mod punctual;
+#[cfg(unix)]
 mod readiness;
-mod receive;
-mod send;
-mod sigpipe;
 #[cfg(feature = "simulated")]
 pub(crate) mod simulated;
 mod socket;
-mod spare;
 pub(crate) mod thread_state;
 mod transmit_file;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::{
     io,
-    os::fd::BorrowedFd,
     ptr::NonNull,
     time::{Duration, Instant},
 };
 
 pub(crate) use drivers::Drivers;
 pub(crate) use file::Vectored;
-pub(crate) use message::Message;
-pub(crate) use socket::{Accepted, Gather, Medium, Peer, Socket, Target};
+pub(crate) use gather::Gather;
+pub(crate) use os::{
+    Descriptor, MORE, Message, Peer, SENDS_FILES, Slot, association, beside, check, codes,
+    connect_now, is_nonblocking, memory, punctual, receive_now, send_now,
+};
+pub(crate) use socket::{Accepted, Medium, Socket, Target, sock_ref};
 pub(crate) use transmit_file::TransmitFile;
+#[cfg(unix)]
+use unix as os;
+#[cfg(windows)]
+use windows as os;
+
+use self::beside::Beside;
 
 use crate::{buffer::Buffer, operation::Header};
 
@@ -127,14 +132,14 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Readable while [`wait`](Driver::wait) has something to report, of what was handed over, or somebody has called
     /// [`wake`](Driver::wake): who sleeps on several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    fn beside(&self) -> Option<Beside<'_>>;
 
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant;
 
     /// The same in milliseconds, from anywhere, to a tick of the system: what costs next to nothing. They wrap.
     fn millis(&self) -> u32 {
-        coarse::millis()
+        os::millis()
     }
 
     /// Whether that is the clock by which threads sleep.

@@ -2,6 +2,7 @@
 
 use std::{fs::File, sync::Arc};
 
+use super::os;
 use crate::buffer::Buffer;
 
 /// What is left of it to send.
@@ -16,12 +17,11 @@ pub(crate) struct TransmitFile {
     /// How long it is.
     len: u64,
     /// What lies between the file and the socket, where the driver needs such a thing.
-    #[cfg(target_os = "linux")]
-    pub pipe: Option<Pipe>,
+    pub way: os::Way,
 }
 
 /// What is to be sent next; and whether more follows it.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only Linux sends files
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))] // not every system sends files
 pub(crate) enum Piece<'a> {
     Bytes(&'a [u8], bool),
     /// So many bytes of the file, from there on.
@@ -41,16 +41,7 @@ impl TransmitFile {
         (start, len): (u64, u64),
         tail: Buffer,
     ) -> Self {
-        Self {
-            head,
-            file,
-            tail,
-            sent: [0; 3],
-            start,
-            len,
-            #[cfg(target_os = "linux")]
-            pipe: None,
-        }
+        Self { head, file, tail, sent: [0; 3], start, len, way: os::Way::default() }
     }
 
     /// Nothing is left where a piece of no bytes is returned.
@@ -85,98 +76,5 @@ impl TransmitFile {
     /// Head and tail.
     pub(crate) fn into_buffers(self) -> [Buffer; 2] {
         [self.head, self.tail]
-    }
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) use linux::{Pipe, cut_short, room, some_now};
-
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::{
-        io,
-        os::fd::{BorrowedFd, OwnedFd, RawFd},
-    };
-
-    use rustix::{
-        fs::sendfile,
-        net::SendFlags,
-        pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    };
-
-    use super::{Piece, TransmitFile};
-    use crate::sys::sigpipe::without_sigpipe;
-
-    /// One call moves at most so much of a file: a peer that takes it as fast as it comes must not keep the thread.
-    const MOST: u64 = 1 << 20;
-
-    /// Sends what a non-blocking socket takes now. May be interrupted.
-    pub(crate) fn some_now(socket: BorrowedFd<'_>, what: &TransmitFile) -> io::Result<usize> {
-        match what.next() {
-            Piece::Bytes(bytes, more) => {
-                let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                flags.set(SendFlags::MORE, more);
-                Ok(rustix::net::send(socket, bytes, flags)?)
-            }
-            Piece::File { file, mut at, len, .. } => {
-                let len = len.min(MOST) as usize;
-                match without_sigpipe(|| sendfile(socket, file, Some(&mut at), len))? {
-                    0 => Err(cut_short()),
-                    sent => Ok(sent),
-                }
-            }
-        }
-    }
-
-    /// The file has become shorter than the range that was asked for.
-    pub(crate) fn cut_short() -> io::Error {
-        io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file has become shorter than the range of it that is being transmitted",
-        )
-    }
-
-    /// The bytes of a file on their way: pages that the pipe refers to, not copies.
-    pub(crate) struct Pipe {
-        pub read: OwnedFd,
-        pub write: OwnedFd,
-        /// Bytes that are in it.
-        pub held: usize,
-    }
-
-    impl Pipe {
-        /// What is asked for; the system may hold less.
-        pub(crate) const ROOM: usize = 256 << 10;
-
-        pub(crate) fn new() -> io::Result<Self> {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            // Refused to a user who has many already: then it is as large as pipes are.
-            let _ = fcntl_setpipe_size(&write, Self::ROOM);
-            Ok(Self { read, write, held: 0 })
-        }
-    }
-
-    /// How many bytes a writable socket takes without waiting, as far as can be told. (What it does not take waits on a thread of the
-    /// kernel's: the answer need not be exact, but not each peer that is slow should cost one.)
-    pub(crate) fn room(socket: RawFd) -> usize {
-        /// A page: what is writable has room for that.
-        const LEAST: usize = 4096;
-
-        let mut info = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
-        let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the kernel writes at most `len` bytes to `info`; where it knows no such option, none.
-        unsafe {
-            libc::getsockopt(
-                socket,
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                info.as_mut_ptr().cast(),
-                &mut len,
-            );
-        }
-        let sndbuf = info[libc::SK_MEMINFO_SNDBUF as usize];
-        let queued = info[libc::SK_MEMINFO_WMEM_QUEUED as usize];
-        // What is queued counts with what keeps it, so half of the room is for bytes.
-        (sndbuf.saturating_sub(queued) as usize / 2).max(LEAST)
     }
 }

@@ -89,10 +89,16 @@ pub fn running_test() -> String {
 macro_rules! on_each_driver {
     ($($promise:ident),* $(,)?) => {$(
         mod $promise {
+            #[cfg(target_os = "linux")]
             $crate::on_each_driver!(@ $promise io_uring_buffer_ring "io_uring:buffer-ring");
+            #[cfg(target_os = "linux")]
             $crate::on_each_driver!(@ $promise io_uring_coop "io_uring:coop");
+            #[cfg(target_os = "linux")]
             $crate::on_each_driver!(@ $promise io_uring_basic "io_uring:basic");
+            #[cfg(unix)]
             $crate::on_each_driver!(@ $promise readiness "readiness");
+            #[cfg(windows)]
+            $crate::on_each_driver!(@ $promise windows "windows");
         }
     )*};
     (@ $promise:ident $name:ident $driver:literal) => {

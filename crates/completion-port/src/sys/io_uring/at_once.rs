@@ -11,7 +11,7 @@ use std::{
 use crate::{
     buffer::Pool,
     operation::{Header, OpKind},
-    sys::{Output, receive::receive_now},
+    sys::{Output, unix::receive::receive_now},
 };
 
 /// What came of it; `None` if nothing did, and the ring is to take it.

@@ -22,7 +22,7 @@ use crate::{
     buffer::HEAD,
     error,
     operation::{Detail, Header, OpKind},
-    sys::{Accepted, Event, Message, Output, Socket, send::send_now},
+    sys::{Accepted, Event, Message, Output, Socket, unix::send::send_now},
 };
 
 impl IoUring {
@@ -279,7 +279,7 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
         }
         Ok(_) if work.step == step::CONNECTING => {
             // SAFETY: open while the operation holds its handle.
-            let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
+            let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().os) };
             // The outcome of the attempt that is under way, and not a new one.
             let Detail::Connect(address) = &work.detail else {
                 return Judged::Over(Err(error::wrong_kind()));
@@ -301,6 +301,6 @@ unsafe fn judge_connect(header: &Header, result: io::Result<usize>) -> Judged {
 /// With `O_NONBLOCK` the kernel answers `EAGAIN` where it would otherwise wait; overlapped I/O always waits (S178).
 pub(super) fn make_blocking(header: &Header) -> io::Result<()> {
     // SAFETY: open while the operation holds its handle.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().os) };
     SockRef::from(&fd).set_nonblocking(false)
 }

@@ -26,7 +26,6 @@ use std::{
         self,
         ErrorKind::{Interrupted, WouldBlock},
     },
-    os::fd::BorrowedFd,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -39,7 +38,9 @@ use self::{
     buffer_ring::BufferRing,
     ring::{Completed, IGNORED, Ring},
 };
-use super::{Driver, Event, Medium, Output, Socket, choose::Rung, send::send_now};
+use super::{
+    Driver, Event, Medium, Output, Socket, beside::Beside, choose::Rung, unix::send::send_now,
+};
 use crate::{
     buffer::Pool,
     error,
@@ -239,8 +240,8 @@ impl Driver for IoUring {
         }
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.ring.descriptor())
+    fn beside(&self) -> Option<Beside<'_>> {
+        Some(Beside::descriptor(self.ring.descriptor()))
     }
 
     fn now(&self) -> Instant {

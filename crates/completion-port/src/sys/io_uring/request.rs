@@ -29,7 +29,7 @@ impl IoUring {
     pub(super) unsafe fn request(&self, op: NonNull<Header>) -> io::Result<squeue::Entry> {
         // SAFETY: owned by the caller.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
-        let fd = types::Fd(header.target.get().fd);
+        let fd = types::Fd(header.target.get().os);
         let entry = match header.kind {
             OpKind::Recv if header.is_pipe() => {
                 let (to, room) = work.buffer.spare_parts();
@@ -91,7 +91,7 @@ impl IoUring {
                     opcode::Read::new(fd, to, length(room)).offset(offset).build()
                 }
                 (Memory::Several(pieces, count), offset) => {
-                    opcode::Readv::new(fd, pieces, count as u32).offset(offset).build()
+                    opcode::Readv::new(fd, pieces.cast(), count as u32).offset(offset).build()
                 }
             },
             OpKind::WriteAt => match file::part(header.kind, work)? {
@@ -99,7 +99,7 @@ impl IoUring {
                     opcode::Write::new(fd, from, length(len)).offset(offset).build()
                 }
                 (Memory::Several(pieces, count), offset) => {
-                    opcode::Writev::new(fd, pieces, count as u32).offset(offset).build()
+                    opcode::Writev::new(fd, pieces.cast(), count as u32).offset(offset).build()
                 }
             },
             OpKind::Sync => opcode::Fsync::new(fd).build(),
@@ -154,7 +154,8 @@ pub(super) fn send(fd: types::Fd, work: &mut Work) -> squeue::Entry {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     match &mut work.detail {
         Detail::Gather(gather) => {
-            opcode::SendMsg::new(fd, gather.message()).flags(flags as u32).build()
+            let (header, pieces) = gather.parts();
+            opcode::SendMsg::new(fd, header.of(pieces)).flags(flags as u32).build()
         }
         _ => {
             let bytes = &work.buffer[work.done..];

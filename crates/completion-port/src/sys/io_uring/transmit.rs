@@ -22,7 +22,8 @@ use crate::{
     operation::{Detail, Header, Work},
     sys::{
         Output,
-        transmit_file::{Piece, Pipe, cut_short, room, some_now},
+        transmit_file::Piece,
+        unix::transmit_file::{Pipe, cut_short, room, some_now},
     },
 };
 
@@ -33,7 +34,7 @@ use crate::{
 /// The caller owns the operation, and its socket is open.
 pub(super) unsafe fn now(header: &Header) -> Option<io::Result<usize>> {
     // SAFETY: owned by the caller; open while the operation holds its handle.
-    let (work, socket) = unsafe { (header.work(), BorrowedFd::borrow_raw(header.target.get().fd)) };
+    let (work, socket) = unsafe { (header.work(), BorrowedFd::borrow_raw(header.target.get().os)) };
     match &work.detail {
         Detail::TransmitFile(what) if matches!(what.next(), Piece::Bytes(..)) => {
             Some(some_now(socket, what))
@@ -45,7 +46,7 @@ pub(super) unsafe fn now(header: &Header) -> Option<io::Result<usize>> {
 /// The submission that takes it a step further.
 pub(super) fn request(socket: types::Fd, work: &mut Work) -> io::Result<squeue::Entry> {
     let Detail::TransmitFile(what) = &mut work.detail else { return Err(error::wrong_kind()) };
-    let held = match &what.pipe {
+    let held = match &what.way {
         Some(pipe) => pipe.held,
         None => 0,
     };
@@ -63,7 +64,7 @@ pub(super) fn request(socket: types::Fd, work: &mut Work) -> io::Result<squeue::
         work.step = step::WRITABLE;
         return Ok(poll(socket, libc::POLLOUT));
     }
-    let pipe = match &mut what.pipe {
+    let pipe = match &mut what.way {
         Some(pipe) => pipe,
         none => none.insert(Pipe::new()?),
     };
@@ -115,7 +116,7 @@ pub(super) unsafe fn judge(header: &Header, result: io::Result<usize>) -> Judged
             return Judged::Over(Err(e));
         }
     };
-    match (done, &mut what.pipe) {
+    match (done, &mut what.way) {
         (step::FILLING, _) if moved == 0 => Judged::Over(Err(cut_short())),
         (step::FILLING, Some(pipe)) => {
             pipe.held = moved;

@@ -9,14 +9,17 @@ use std::{
 use socket2::SockRef;
 
 #[cfg(target_os = "linux")]
-use crate::sys::transmit_file::some_now;
+use crate::sys::unix::transmit_file::some_now;
 use crate::{
     buffer::{Buffer, Pool},
     operation::{Detail, Header, OpKind},
     sys::{
-        Accepted, Medium, Output, Socket, message,
-        receive::receive_now,
-        send::{moved, send_now},
+        Accepted, Medium, Output, Socket,
+        unix::{
+            receive::receive_now,
+            receive_message_now,
+            send::{moved, send_now},
+        },
     },
 };
 
@@ -44,7 +47,7 @@ pub(super) fn prepare(fd: &OwnedFd, medium: Medium) -> io::Result<()> {
 /// The caller owns the operation, and its socket is open.
 pub(super) unsafe fn attempt(header: &Header, pool: &Arc<Pool>) -> Attempt {
     // SAFETY: open while the operation holds its handle.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().os) };
     loop {
         // SAFETY: the caller owns it.
         let attempt = unsafe {
@@ -117,7 +120,7 @@ unsafe fn receive_into(header: &Header, buffer: &mut Buffer) -> Attempt {
 fn starved(header: &Header) -> Attempt {
     let (mut byte, flags) = (0u8, libc::MSG_DONTWAIT | libc::MSG_PEEK);
     // SAFETY: room for the one byte that is asked for.
-    let peeked = unsafe { libc::recv(header.target.get().fd, (&raw mut byte).cast(), 1, flags) };
+    let peeked = unsafe { libc::recv(header.target.get().os, (&raw mut byte).cast(), 1, flags) };
     Attempt::Done(moved(peeked).map(|_| Output::Starved), false)
 }
 
@@ -131,7 +134,7 @@ unsafe fn receive_datagram(header: &Header) -> Attempt {
     let (to, room) = work.buffer.spare_parts();
     // SAFETY: the buffer's own spare room; what was received is then counted as filled. The socket is open.
     let result = unsafe {
-        let result = message::receive_now(header.target.get().fd, message, to, room);
+        let result = receive_message_now(header.target.get().os, message, to, room);
         work.buffer.fill(*result.as_ref().unwrap_or(&0));
         result
     };

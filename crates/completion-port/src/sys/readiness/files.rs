@@ -26,7 +26,7 @@ use crate::{
     sys::{
         Event, Output,
         file::{self, Memory},
-        send::moved,
+        unix::send::moved,
     },
 };
 
@@ -216,7 +216,7 @@ fn take_no_signals() {
 ///
 /// The caller owns the operation, and its file is open.
 unsafe fn perform(header: &Header) -> io::Result<Output> {
-    let fd = header.target.get().fd;
+    let fd = header.target.get().os;
     loop {
         // SAFETY: owned.
         let work = unsafe { header.work() };
@@ -237,10 +237,10 @@ unsafe fn perform(header: &Header) -> io::Result<Output> {
                         Memory::One(to, room) if reads => libc::pread(fd, to.cast(), room, at),
                         Memory::One(from, len) => libc::pwrite(fd, from.cast(), len, at),
                         Memory::Several(pieces, count) if reads => {
-                            libc::preadv(fd, pieces, count as libc::c_int, at)
+                            libc::preadv(fd, pieces.cast(), count as libc::c_int, at)
                         }
                         Memory::Several(pieces, count) => {
-                            libc::pwritev(fd, pieces, count as libc::c_int, at)
+                            libc::pwritev(fd, pieces.cast(), count as libc::c_int, at)
                         }
                     }
                 })

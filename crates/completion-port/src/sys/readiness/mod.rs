@@ -20,7 +20,6 @@ mod poller;
 
 use std::{
     io,
-    os::fd::BorrowedFd,
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -32,7 +31,7 @@ use std::{
 use slab::Slab;
 
 use self::{attempt::Attempt, files::Files, poller::Poller};
-use super::{Driver, Event, Medium, Socket};
+use super::{Driver, Event, Medium, Socket, beside::Beside};
 use crate::{
     buffer::Pool,
     error,
@@ -239,8 +238,8 @@ impl Driver for Readiness {
         self.poller.notify();
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.poller.descriptor()
+    fn beside(&self) -> Option<Beside<'_>> {
+        self.poller.descriptor().map(Beside::descriptor)
     }
 
     fn now(&self) -> Instant {

@@ -13,7 +13,6 @@ mod world;
 
 use std::{
     io,
-    os::fd::BorrowedFd,
     ptr::NonNull,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +23,7 @@ use self::{
     faults::Fate,
     world::{State, World},
 };
-use super::{Accepted, Driver, Event, Medium, Output, Socket as AnySocket};
+use super::{Accepted, Driver, Event, Medium, Output, Socket as AnySocket, beside::Beside};
 use crate::{
     buffer::Pool,
     error,
@@ -258,7 +257,7 @@ impl Driver for Simulated {
         self.world.changed();
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    fn beside(&self) -> Option<Beside<'_>> {
         // Its clock stands still while it is slept on from outside.
         None
     }

@@ -11,6 +11,7 @@ use std::{
 use slab::Slab;
 
 use super::{Pending, faults::Dice};
+use crate::sys::codes;
 
 /// Bytes that the peer has not read yet and that a send may run ahead.
 const WINDOW: usize = 4096;
@@ -70,8 +71,8 @@ impl State {
     pub(super) fn failure(&self, id: usize) -> Option<io::Error> {
         let socket = &self.sockets[id];
         let code = match socket {
-            Simulacrum { connected: false, .. } => libc::ENOTCONN,
-            Simulacrum { reset: true, .. } => libc::ECONNRESET,
+            Simulacrum { connected: false, .. } => codes::NOT_CONNECTED,
+            Simulacrum { reset: true, .. } => codes::RESET,
             _ => return None,
         };
         Some(io::Error::from_raw_os_error(code))
@@ -98,9 +99,9 @@ impl State {
         let socket = &mut sockets[id];
         if socket.finished || socket.closed || socket.reset || !socket.connected {
             return Some(Err(io::Error::from_raw_os_error(if socket.connected {
-                libc::EPIPE
+                codes::BROKEN
             } else {
-                libc::ENOTCONN
+                codes::NOT_CONNECTED
             })));
         }
         let room = WINDOW.saturating_sub(socket.outbound.len()).min(bytes.len());
@@ -119,7 +120,7 @@ impl State {
     pub(super) fn connect(&mut self, id: usize) -> io::Result<()> {
         let socket = &mut self.sockets[id];
         if std::mem::replace(&mut socket.connected, true) {
-            return Err(io::Error::from_raw_os_error(libc::EISCONN));
+            return Err(io::Error::from_raw_os_error(codes::IS_CONNECTED));
         }
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Socket {
         let mut state = self.world.state();
         let socket = &mut state.sockets[self.id];
         if !socket.connected {
-            return Err(io::Error::from_raw_os_error(libc::ENOTCONN));
+            return Err(io::Error::from_raw_os_error(codes::NOT_CONNECTED));
         }
         socket.deaf |= matches!(how, Shutdown::Read | Shutdown::Both);
         socket.finished |= matches!(how, Shutdown::Write | Shutdown::Both);
@@ -273,7 +274,7 @@ impl Peer {
                 socket.outbound.clear();
             }
             if socket.reset || socket.peer_finished {
-                return Err(io::Error::from_raw_os_error(libc::ECONNRESET));
+                return Err(io::Error::from_raw_os_error(codes::RESET));
             }
             socket.inbound.extend(bytes);
             Ok(())
@@ -289,7 +290,7 @@ impl Peer {
         self.act(|socket| {
             let bytes: Vec<u8> = socket.outbound.drain(..).collect();
             if bytes.is_empty() && socket.reset {
-                return Err(io::Error::from_raw_os_error(libc::ECONNRESET));
+                return Err(io::Error::from_raw_os_error(codes::RESET));
             }
             Ok(bytes)
         })

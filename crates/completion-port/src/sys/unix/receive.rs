@@ -13,9 +13,12 @@ use crate::{buffer::Buffer, operation::Header};
 /// # Safety
 ///
 /// The operation's socket, or its pipe, which does not block, is open.
-pub(super) unsafe fn receive_now(header: &Header, buffer: &mut Buffer) -> io::Result<usize> {
+pub(in crate::sys) unsafe fn receive_now(
+    header: &Header,
+    buffer: &mut Buffer,
+) -> io::Result<usize> {
     // SAFETY: the caller's promise.
-    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().fd) };
+    let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().os) };
     let (to, room) = buffer.spare_parts();
     // SAFETY: the buffer's own spare room; what was received is then counted as filled.
     unsafe {

@@ -17,7 +17,7 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 /// # Safety
 ///
 /// The caller owns the operation, a send, and its socket is open.
-pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
+pub(in crate::sys) unsafe fn send_now(header: &Header) -> io::Result<usize> {
     if header.is_pipe() {
         // SAFETY: handed on.
         return unsafe { pipe::write_now(header) };
@@ -25,22 +25,25 @@ pub(super) unsafe fn send_now(header: &Header) -> io::Result<usize> {
     // SAFETY: owned.
     let work = unsafe { header.work() };
     let message = match &mut work.detail {
-        Detail::Gather(gather) => Some(gather.message()),
+        Detail::Gather(gather) => {
+            let (header, pieces) = gather.parts();
+            Some(header.of(pieces))
+        }
         Detail::Message(message) => Some(message.send_from(&work.buffer)),
         _ => None,
     };
     if let Some(message) = message {
         let flags = (SendFlags::DONTWAIT | NO_SIGNAL).bits() as libc::c_int;
         // SAFETY: the arrays and the bytes live in the operation.
-        return moved(unsafe { libc::sendmsg(header.target.get().fd, message, flags) });
+        return moved(unsafe { libc::sendmsg(header.target.get().os, message, flags) });
     }
     // SAFETY: open while the operation holds its handle, and owned.
-    let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.get().fd), header.unsent()) };
+    let (fd, bytes) = unsafe { (BorrowedFd::borrow_raw(header.target.get().os), header.unsent()) };
     // Not by libc's `send`, which pays for being a place where a thread can be cancelled.
     Ok(rustix::net::send(fd, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
 }
 
 /// The result of a call that moves bytes.
-pub(super) fn moved(result: isize) -> io::Result<usize> {
+pub(in crate::sys) fn moved(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

@@ -15,7 +15,11 @@ use crate::operation::{Detail, Header};
 /// # Safety
 ///
 /// `to` is good for `room` bytes.
-pub(super) unsafe fn read(fd: BorrowedFd<'_>, to: *mut u8, room: usize) -> io::Result<usize> {
+pub(in crate::sys) unsafe fn read(
+    fd: BorrowedFd<'_>,
+    to: *mut u8,
+    room: usize,
+) -> io::Result<usize> {
     // SAFETY: the caller's promise.
     moved(unsafe { libc::read(fd.as_raw_fd(), to.cast(), room) })
 }
@@ -25,14 +29,14 @@ pub(super) unsafe fn read(fd: BorrowedFd<'_>, to: *mut u8, room: usize) -> io::R
 /// # Safety
 ///
 /// The caller owns the operation, a send, and its pipe is open.
-pub(super) unsafe fn write_now(header: &Header) -> io::Result<usize> {
-    let fd = header.target.get().fd;
+pub(in crate::sys) unsafe fn write_now(header: &Header) -> io::Result<usize> {
+    let fd = header.target.get().os;
     // SAFETY: owned.
     if let Detail::Gather(gather) = unsafe { &mut header.work().detail } {
         let pieces = gather.left();
         // SAFETY: the array and the bytes live in the operation.
         return without_signal(|| unsafe {
-            libc::writev(fd, pieces.as_ptr(), pieces.len() as libc::c_int)
+            libc::writev(fd, pieces.as_ptr().cast(), pieces.len() as libc::c_int)
         });
     }
     // SAFETY: owned.

@@ -6,7 +6,7 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
 /// Milliseconds from anywhere; they wrap.
-pub(super) fn millis() -> u32 {
+pub(crate) fn millis() -> u32 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the result is written to `time`. The clock exists, so it cannot fail.
     unsafe { libc::clock_gettime(CLOCK, &mut time) };

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::{fs::File, io::Read};
 
 /// Whether a thread that is woken now finds a processor that nobody else wants. True where that cannot be told.
-pub(super) fn has_spare_processor() -> bool {
+pub(crate) fn has_spare_processor() -> bool {
     // Who asks runs itself.
     runnable().is_none_or(|runnable| runnable.saturating_sub(1) < processors())
 }

@@ -1,14 +1,15 @@
 //! Sleeping in a driver and on something else at once: another driver, or the socket of a blocking call.
 
-use std::{io, os::fd::BorrowedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-
-use super::Driver;
-use crate::error;
 
 /// What a thread sleeps on beside a driver.
 #[derive(Clone, Copy)]
@@ -18,19 +19,19 @@ pub(crate) struct Beside<'a> {
 }
 
 impl<'a> Beside<'a> {
-    /// Until it can be read, or accepted from.
-    pub(crate) fn readable(fd: BorrowedFd<'a>) -> Self {
+    /// Until it can be read.
+    pub(in crate::sys) fn descriptor(fd: BorrowedFd<'a>) -> Self {
         Self { fd, what: PollFlags::IN }
     }
 
-    /// Until it can be written, or is connected.
-    pub(crate) fn writable(fd: BorrowedFd<'a>) -> Self {
-        Self { fd, what: PollFlags::OUT }
+    /// Until it can be read, or accepted from.
+    pub(crate) fn readable(fd: &'a OwnedFd) -> Self {
+        Self::descriptor(fd.as_fd())
     }
 
-    /// Until a driver has something to report.
-    pub(crate) fn driver(driver: &'a dyn Driver) -> io::Result<Self> {
-        driver.descriptor().map(Self::readable).ok_or_else(error::not_beside)
+    /// Until it can be written, or is connected.
+    pub(crate) fn writable(fd: &'a OwnedFd) -> Self {
+        Self { fd: fd.as_fd(), what: PollFlags::OUT }
     }
 
     /// Sleeps on this alone, and tells whether there is something. May return for no reason.
@@ -40,7 +41,10 @@ impl<'a> Beside<'a> {
 }
 
 /// Sleeps until there is something of any of them or the time is up, and tells of each whether there is. May return for no reason.
-pub(super) fn sleep(all: &[Beside<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+pub(in crate::sys) fn sleep(
+    all: &[Beside<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<bool>> {
     let mut fds: Vec<_> =
         all.iter().map(|one| PollFd::from_borrowed_fd(one.fd, one.what)).collect();
     // A time beyond the system's range is none.

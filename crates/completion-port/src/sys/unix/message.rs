@@ -143,7 +143,7 @@ const _: () = assert!(size_of::<Told>() + size_of::<libc::sockaddr_in6>() <= HEA
 /// # Safety
 ///
 /// `to` is good for `room` bytes, and `fd` is open.
-pub(super) unsafe fn receive_now(
+pub(in crate::sys) unsafe fn receive_now(
     fd: RawFd,
     message: &mut Message,
     to: *mut u8,

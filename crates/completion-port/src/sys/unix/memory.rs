@@ -56,6 +56,12 @@ impl Region {
         self.at(offset).cast()
     }
 
+    /// Makes the pages memory: they become so when they are touched.
+    #[expect(clippy::unused_self, reason = "others have something to do")]
+    pub(crate) fn want(&self, _offset: usize, _len: usize) -> bool {
+        true
+    }
+
     /// Gives the pages back; they read as zero, or as they were, when they are touched again.
     pub(crate) fn discard(&self, offset: usize, len: usize) {
         // SAFETY: the span lies in the mapping (asserted), and its owner says that nobody uses what is in it.

@@ -39,7 +39,7 @@ pub(crate) struct Association(#[cfg_attr(not(target_os = "linux"), expect(dead_c
 impl Association {
     /// `None` where the system cannot tell.
     #[cfg(target_os = "linux")]
-    pub(super) fn claim(fd: &OwnedFd) -> io::Result<Option<Self>> {
+    pub(crate) fn claim(fd: &OwnedFd) -> io::Result<Option<Self>> {
         let Some(cookie) = Identity::of(fd).0 else { return Ok(None) };
         if linux::associated(cookie).insert(cookie) {
             Ok(Some(Self(cookie)))
@@ -49,7 +49,7 @@ impl Association {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn claim(_: &OwnedFd) -> io::Result<Option<Self>> {
+    pub(crate) fn claim(_: &OwnedFd) -> io::Result<Option<Self>> {
         Ok(None)
     }
 }

@@ -1,0 +1,142 @@
+//! Sleeping in a driver and on something else at once: another driver, or the socket of a blocking call. All of it is alertable, which is
+//! how a thread's own operations come in.
+
+use std::{
+    io,
+    os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
+    ptr,
+    time::Duration,
+};
+
+use windows_sys::Win32::{
+    Foundation::{FALSE, HANDLE},
+    Networking::WinSock::{
+        FD_ACCEPT, FD_CLOSE, FD_CONNECT, FD_READ, FD_WRITE, POLLRDNORM, POLLWRNORM, SOCKET,
+        SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAPOLLFD, WSAPoll,
+    },
+    System::Threading::{CreateEventW, SleepEx, WaitForMultipleObjectsEx},
+};
+
+use super::{Apc, Descriptor, Port, milliseconds, raw, status};
+
+/// What a thread sleeps on beside a driver.
+#[derive(Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    /// A port.
+    Port(&'a Port),
+    /// The calling thread's routines.
+    Routines(&'a Apc),
+    /// A socket, until it can be read, accepted from, or (true) written or is connected.
+    Socket(&'a Descriptor, bool),
+}
+
+impl<'a> Beside<'a> {
+    /// Until it can be read, or accepted from.
+    pub(crate) fn readable(socket: &'a Descriptor) -> Self {
+        Self::Socket(socket, false)
+    }
+
+    /// Until it can be written, or is connected.
+    pub(crate) fn writable(socket: &'a Descriptor) -> Self {
+        Self::Socket(socket, true)
+    }
+
+    /// Sleeps on this alone, and tells whether there is something. May return for no reason.
+    pub(crate) fn wait(self, timeout: Option<Duration>) -> io::Result<bool> {
+        sleep(&[self], timeout).map(|told| told[0])
+    }
+
+    /// Whether there is something now.
+    fn is_there(&self) -> io::Result<bool> {
+        match self {
+            Beside::Port(port) => port.nap(Some(Duration::ZERO)),
+            Beside::Routines(apc) => Ok(apc.has_news()),
+            Beside::Socket(socket, writable) => {
+                let events = if *writable { POLLWRNORM } else { POLLRDNORM };
+                let mut asked = WSAPOLLFD { fd: raw(socket) as SOCKET, events, revents: 0 };
+                // SAFETY: one entry, which is written to.
+                match unsafe { WSAPoll(&raw mut asked, 1, 0) } {
+                    SOCKET_ERROR => Err(status::last_of_socket()),
+                    told => Ok(told > 0),
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps until there is something of any of them or the time is up, and tells of each whether there is. May return for no reason.
+pub(in crate::sys) fn sleep(
+    all: &[Beside<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let told = all.iter().map(Beside::is_there).collect::<io::Result<Vec<_>>>()?;
+    if told.contains(&true) || timeout == Some(Duration::ZERO) {
+        return Ok(told);
+    }
+    let mut sockets = Vec::new();
+    let mut port = None;
+    for one in all {
+        match one {
+            Beside::Port(there) => port = Some(*there),
+            Beside::Routines(_) => {}
+            Beside::Socket(socket, writable) => sockets.push(Selected::new(socket, *writable)?),
+        }
+    }
+    match (port, sockets.as_slice()) {
+        (Some(port), _) => _ = port.nap(timeout)?,
+        (None, []) => {
+            // SAFETY: it has no conditions.
+            unsafe { SleepEx(milliseconds(timeout), 1) };
+        }
+        (None, sockets) => {
+            let events: Vec<HANDLE> = sockets.iter().map(|one| one.event.as_raw_handle()).collect();
+            // SAFETY: so many handles, which are open.
+            unsafe {
+                WaitForMultipleObjectsEx(
+                    events.len() as u32,
+                    events.as_ptr(),
+                    FALSE,
+                    milliseconds(timeout),
+                    1,
+                )
+            };
+        }
+    }
+    drop(sockets);
+    all.iter().map(Beside::is_there).collect()
+}
+
+/// A socket that signals an event, until this is dropped.
+struct Selected {
+    socket: usize,
+    event: OwnedHandle,
+}
+
+impl Selected {
+    fn new(socket: &Descriptor, writable: bool) -> io::Result<Self> {
+        // SAFETY: a new event of no name, that is reset by hand and not signaled.
+        let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+        if event.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        let what = FD_CLOSE | if writable { FD_WRITE | FD_CONNECT } else { FD_READ | FD_ACCEPT };
+        let socket = raw(socket);
+        // SAFETY: an open socket and an open event.
+        if unsafe {
+            WSAEventSelect(socket as SOCKET, event.as_raw_handle() as WSAEVENT, what as i32)
+        } == SOCKET_ERROR
+        {
+            return Err(status::last_of_socket());
+        }
+        Ok(Self { socket, event })
+    }
+}
+
+impl Drop for Selected {
+    fn drop(&mut self) {
+        // SAFETY: the socket is borrowed longer than this lives.
+        unsafe { WSAEventSelect(self.socket as SOCKET, 0, 0) };
+    }
+}
