@@ -123,13 +123,13 @@ show_server() {
   printf -- '--\n' >&2
 }
 
-# stop_server: SIGTERM to the server; it must end by itself, with exit code 0.
+# stop_server [SIGNAL]: SIGTERM, or that, to the server; it must end by itself, with exit code 0.
 stop_server() {
-  local status=0
-  kill -TERM "$SERVER_PID"
+  local status=0 signal=${1:-TERM}
+  kill "-$signal" "$SERVER_PID"
   if ! wait_until 30 server_ended; then
     show_server
-    die "the server does not end after SIGTERM"
+    die "the server does not end after SIG$signal"
   fi
   wait "$SERVER_PID" || status=$?
   SERVERS=()

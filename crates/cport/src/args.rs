@@ -76,7 +76,7 @@ pub struct Serve {
     /// Connections served at a time; more wait in the backlog [default: as many as there are descriptors]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
-    /// Seconds that open connections get to finish after SIGTERM or SIGINT
+    /// Seconds that open connections get to finish after SIGTERM or SIGINT (Ctrl-C)
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub grace: Duration,
     /// Seconds after which a connection is closed that says nothing, or does not take its echo

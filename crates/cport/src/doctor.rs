@@ -1,6 +1,6 @@
 //! `cport doctor`: which driver a program on this machine gets, why, and which limits matter.
 
-use std::{fmt::Write, fs, io, num::NonZeroUsize, thread};
+use std::{fmt::Write, io, num::NonZeroUsize, thread};
 
 use completion_port::{CompletionPort, Observation};
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     args::Doctor,
     error::{Failure, plain},
-    limits::{self, Limit},
     output,
+    sys::{Limit, limits, machine},
 };
 
 /// Fewer descriptors than this, and a server that does not raise its own limit will meet it.
@@ -61,7 +61,7 @@ impl Findings {
     fn look() -> Self {
         let chosen = CompletionPort::<(), ()>::new();
         Self {
-            system: system(),
+            system: machine::name(),
             cpus: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             chosen: chosen
                 .map(|port| (port.driver().kind().to_string(), port.driver().reason().to_string()))
@@ -75,8 +75,8 @@ impl Findings {
             observation: Observation::here().to_string(),
             descriptors: limits::descriptors(),
             locked: limits::locked_memory(),
-            io_uring_disabled: setting("/proc/sys/kernel/io_uring_disabled"),
-            backlog: setting("/proc/sys/net/core/somaxconn"),
+            io_uring_disabled: machine::io_uring_disabled(),
+            backlog: machine::backlog(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Findings {
         let mut advice = Vec::new();
         let ring_works =
             self.drivers.iter().any(|(name, found)| name.starts_with("io_uring") && found.is_ok());
-        if cfg!(target_os = "linux") && !ring_works {
+        if machine::IO_URING && !ring_works {
             advice.push(match self.io_uring_disabled {
                 Some(2) => "io_uring is switched off for everybody: `sysctl kernel.io_uring_disabled=0` allows it".to_string(),
                 Some(1) => "io_uring is for one group only: see `sysctl kernel.io_uring_group`, or set kernel.io_uring_disabled=0".to_string(),
@@ -211,25 +211,6 @@ impl Findings {
     }
 }
 
-/// Name and release of the system, and the machine.
-#[cfg(unix)]
-pub fn system() -> String {
-    let name = rustix::system::uname();
-    let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    format!("{} {} {}", word(name.sysname()), word(name.release()), word(name.machine()))
-}
-
-/// Name of the system and the machine.
-#[cfg(not(unix))]
-pub fn system() -> String {
-    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
-}
-
-/// A number that the kernel shows in a file; `None` where it does not.
-fn setting(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
 /// A number, or that there is no limit.
 fn count(value: Option<u64>) -> String {
     value.map_or("unlimited".to_string(), |value| value.to_string())
@@ -270,7 +251,7 @@ mod tests {
     #[test]
     fn each_problem_has_its_advice() {
         let advice = poor().advice();
-        if cfg!(target_os = "linux") {
+        if machine::IO_URING {
             assert_eq!(advice.len(), 4, "{advice:#?}");
             assert!(advice[0].contains("kernel.io_uring_disabled=0"));
         }

@@ -60,13 +60,18 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// What the system says about `error`, without the "(os error 98)" behind it, which tells a reader nothing.
+/// What the system says about `error`, without the "(os error 98)" behind it, which tells a reader nothing, and as a part of a sentence.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) if text.ends_with(')') => text[..at].to_string(),
-        _ => text,
+    let said = match text.rfind(" (os error ") {
+        Some(at) if text.ends_with(')') => &text[..at],
+        _ => &text,
+    };
+    // The system has no words for it: then it is told by its kind.
+    if said.contains("FormatMessageW() returned error") {
+        return error.kind().to_string();
     }
+    said.strip_suffix('.').unwrap_or(said).to_string()
 }
 
 #[cfg(test)]

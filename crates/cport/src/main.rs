@@ -1,9 +1,10 @@
 //! `cport`: the command of the `completion-port` library.
 //!
 //! `cport serve` is the echo server of the IOCP notes, `cport client` is their client, `cport bench` puts a load on such a
-//! server, and `cport doctor` says which driver a program on this machine gets, and why. All of it is written on the public interface of the library, without `unsafe`.
+//! server, and `cport doctor` says which driver a program on this machine gets, and why. All of it is written on the public interface
+//! of the library, without `unsafe` but for the calls to Windows in [`sys`].
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(missing_docs, clippy::missing_docs_in_private_items)]
 
 mod args;
@@ -11,10 +12,10 @@ mod bench;
 mod client;
 mod doctor;
 mod error;
-mod limits;
 mod log;
 mod output;
 mod serve;
+mod sys;
 
 use std::process::ExitCode;
 

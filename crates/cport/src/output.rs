@@ -19,16 +19,3 @@ pub fn try_line(text: &str) -> io::Result<()> {
     writeln!(out, "{text}")?;
     out.flush()
 }
-
-/// Standard output without the line buffer, which would cut a large piece in two at its last newline.
-#[cfg(unix)]
-pub fn unbuffered() -> io::Result<impl Write> {
-    use std::os::fd::AsFd;
-    io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from)
-}
-
-/// Standard output.
-#[cfg(not(unix))]
-pub fn unbuffered() -> io::Result<impl Write> {
-    Ok(io::stdout())
-}

@@ -1,12 +1,10 @@
 //! What the command says when it is asked for what cannot be.
 
-#![cfg(unix)]
-
 mod common;
 
 use std::net::TcpListener;
 
-use common::{assert_refused, cport, output, run, said};
+use common::{assert_refused, cport, output, run, said, sys::DRIVER};
 
 #[test]
 fn wrong_arguments_get_one_line_and_code_2() {
@@ -18,7 +16,7 @@ fn wrong_arguments_get_one_line_and_code_2() {
         (&["serve", "127.0.0.1:70000"], &["70000"]),
         (&["serve", "--workers", "0"], &["workers", "from 1 up"]),
         (&["serve", "--limit", "two"], &["limit", "two"]),
-        (&["serve", "--driver", "steam"], &["steam", "readiness"]),
+        (&["serve", "--driver", "steam"], &["steam", DRIVER]),
         (&["serve", "--grace", "never"], &["grace", "never"]),
         (&["serve", "--max-connections", "0"], &["max-connections"]),
         (&["client", "256.1.1.1:80"], &["256.1.1.1:80"]),
@@ -35,9 +33,13 @@ fn wrong_arguments_get_one_line_and_code_2() {
 fn a_port_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
-    assert_refused(&run(&["serve", &address]), 1, &[&address, "in use", "port 0"]);
+    assert_refused(&run(&["serve", &address]), 1, &[&address, "program that has", "port 0"]);
     // A good address beside it does not help.
-    assert_refused(&run(&["serve", "127.0.0.1:0", "--listen", &address]), 1, &[&address, "in use"]);
+    assert_refused(
+        &run(&["serve", "127.0.0.1:0", "--listen", &address]),
+        1,
+        &[&address, "program that has"],
+    );
 }
 
 #[test]
@@ -46,7 +48,7 @@ fn an_address_of_another_machine_is_told() {
     assert_refused(&run(&["serve", "192.0.2.1:9190"]), 1, &["192.0.2.1:9190", "this machine"]);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(target_os = "linux")] // where low ports are for few
 #[test]
 fn no_permission_for_the_port_is_told() {
     let first_free: u16 = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")

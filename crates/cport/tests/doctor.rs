@@ -1,17 +1,15 @@
 //! `cport doctor`.
 
-#![cfg(unix)]
-
 mod common;
 
-use common::{cport, output, run, said};
+use common::{cport, output, run, said, sys::DRIVER};
 use serde_json::Value;
 
 #[test]
 fn in_words() {
     let (code, stdout, stderr) = said(&run(&["doctor"]));
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    for word in ["system", "CPUs", "driver", "readiness", "descriptors", "what to do"] {
+    for word in ["system", "CPUs", "driver", DRIVER, "blocked worker", "what to do"] {
         assert!(stdout.contains(word), "{word} is not in {stdout}");
     }
     println!("{stdout}");
@@ -37,9 +35,9 @@ fn as_json() {
 
 #[test]
 fn a_forced_driver_is_the_one_that_runs() {
-    let output = output(cport(&["doctor", "--json"]).env("COMPLETION_PORT_DRIVER", "readiness"));
+    let output = output(cport(&["doctor", "--json"]).env("COMPLETION_PORT_DRIVER", DRIVER));
     let json: Value = serde_json::from_str(&said(&output).1).expect("one JSON object");
-    assert_eq!(json["driver"]["name"], "readiness");
+    assert_eq!(json["driver"]["name"], DRIVER);
     assert!(
         json["driver"]["reason"]
             .as_str()

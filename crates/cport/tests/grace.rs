@@ -1,7 +1,6 @@
 //! How long a stop of `cport serve` takes.
 //!
 //! In a file of its own, because the tests of one file run at once, and others would take the processor from these.
-#![cfg(unix)]
 
 mod common;
 
@@ -11,8 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Server, converse};
-use rustix::process::Signal;
+use common::{Server, Signal, converse};
 
 /// Connects with a small receive buffer, which does not grow by itself.
 fn small(server: &Server) -> TcpStream {
@@ -54,7 +52,7 @@ fn a_client_that_never_reads_does_not_hold_up_the_end() {
     let mut polite = server.connect();
     converse(&polite, 3, 10_000);
     let start = Instant::now();
-    server.signal(Signal::TERM);
+    server.signal(Signal::Stop);
     assert_eq!(polite.read(&mut [0]).expect("the end"), 0);
     assert!(start.elapsed() < grace, "the other client need not wait");
     drop(polite);
@@ -72,8 +70,8 @@ fn a_second_signal_does_not_wait() {
     let server = Server::start(&["--grace", "1000"]);
     let deaf = small(&server);
     stuff(&server, &deaf);
-    server.signal(Signal::TERM);
-    server.signal(Signal::INT);
+    server.signal(Signal::Stop);
+    server.signal(Signal::Interrupt);
     let (code, total) = server.finish();
     assert_eq!((code, total["accepted"]), (Some(1), 1));
 }

@@ -1,5 +1,4 @@
 //! `cport serve --idle-timeout`: who says nothing, or takes nothing, is closed; who does is not. Both models.
-#![cfg(unix)]
 
 mod common;
 

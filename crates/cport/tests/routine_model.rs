@@ -1,5 +1,4 @@
 //! `cport serve --model routine`, from outside: it does for its clients what the server on a port does.
-#![cfg(unix)]
 
 mod common;
 
@@ -8,7 +7,7 @@ use std::{
     net::Shutdown,
 };
 
-use common::{Server, bytes, check, connect, converse, scaled};
+use common::{Server, Signal, bytes, check, connect, converse, scaled, sys::DRIVER};
 
 fn start(more: &[&str]) -> Server {
     Server::start(&[&["--model", "routine"], more].concat())
@@ -16,8 +15,8 @@ fn start(more: &[&str]) -> Server {
 
 #[test]
 fn the_first_line_names_the_model() {
-    let server = start(&["--driver", "readiness"]);
-    assert!(server.first.contains(", driver readiness ("), "{}", server.first);
+    let server = start(&["--driver", DRIVER]);
+    assert!(server.first.contains(&format!(", driver {DRIVER} (")), "{}", server.first);
     assert!(server.first.ends_with("), model routine, 1 thread"), "{}", server.first);
     assert_eq!(server.stop().0, Some(0));
 }
@@ -46,7 +45,7 @@ fn a_stop_is_graceful() {
         stream.write_all(&bytes(n as u64, 0, 10_000)).expect("sent");
     }
     server.wait_until("all is read", |state| state["read"] == 100_000);
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(Signal::Stop);
     for (n, stream) in streams.iter_mut().enumerate() {
         let mut echo = Vec::new();
         stream.read_to_end(&mut echo).expect("the echo, then the end");

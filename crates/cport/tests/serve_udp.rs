@@ -1,5 +1,4 @@
 //! `cport serve --udp`, from outside.
-#![cfg(unix)]
 
 mod common;
 
@@ -8,8 +7,7 @@ use std::{
     thread,
 };
 
-use common::{DEADLINE, Random, Server, assert_refused, bytes, run};
-use rustix::process::Signal;
+use common::{DEADLINE, Random, Server, Signal, assert_refused, bytes, run, sys::DRIVER};
 
 fn start(more: &[&str]) -> Server {
     Server::start(&[&["--udp"], more].concat())
@@ -30,9 +28,9 @@ fn echo(client: &UdpSocket, sent: &[u8]) {
     assert!(back[..count] == *sent, "{} bytes went, and {count} others came", sent.len());
 }
 
-/// The state that it prints on SIGUSR1, but for the port.
+/// The state that it prints when it is asked, but for the port.
 fn state(server: &Server) -> std::collections::BTreeMap<String, u64> {
-    server.signal(Signal::USR1);
+    server.signal(Signal::Report);
     let line = server.line();
     assert!(line.starts_with("received=") && line.contains(" port: "), "{line}");
     let words = line.split(" port: ").next().expect("a line").split(' ');
@@ -45,7 +43,7 @@ fn state(server: &Server) -> std::collections::BTreeMap<String, u64> {
 
 #[test]
 fn datagrams_of_every_size_come_back_on_each_driver() {
-    for driver in ["auto", "readiness"] {
+    for driver in ["auto", DRIVER] {
         let server = start(&["--driver", driver, "--workers", "3", "--limit", "2"]);
         assert!(server.first.ends_with("), 3 workers, limit 2, datagrams"), "{}", server.first);
         let client = client(server.addresses[0]);

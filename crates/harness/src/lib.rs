@@ -15,46 +15,19 @@
 //! Each prints one line of figures that ends in `ok` or `FAILED`, and exits with 0, or 1 if the check failed, or 2
 //! if it could not be made (bad arguments, no server).
 
+pub mod args;
 #[cfg(target_os = "linux")]
-mod args;
-#[cfg(target_os = "linux")]
-mod clients;
-#[cfg(target_os = "linux")]
-pub mod crowd;
-#[cfg(target_os = "linux")]
-pub mod datagrams;
-#[cfg(target_os = "linux")]
-pub mod deny;
-#[cfg(target_os = "linux")]
-pub mod idle;
-#[cfg(target_os = "linux")]
-mod limits;
-#[cfg(target_os = "linux")]
-mod loopback;
-#[cfg(target_os = "linux")]
+pub mod linux;
+pub mod loopback;
 pub mod pattern;
-#[cfg(target_os = "linux")]
-pub mod ping;
-#[cfg(target_os = "linux")]
-mod process;
-#[cfg(target_os = "linux")]
 pub mod random;
-#[cfg(target_os = "linux")]
-pub mod stop;
-#[cfg(target_os = "linux")]
-pub mod storm;
-#[cfg(target_os = "linux")]
-pub mod toy;
 
-#[cfg(target_os = "linux")]
 use std::{fmt::Display, process::ExitCode};
 
 /// Why a program gives up: the text for the user. Becomes exit code 2.
-#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct Trouble(String);
 
-#[cfg(target_os = "linux")]
 impl Trouble {
     fn new(text: impl Display) -> Trouble {
         Trouble(text.to_string())
@@ -67,7 +40,6 @@ impl Trouble {
 }
 
 /// Turns the outcome of a program into its exit code: 0 checked and good, 1 checked and bad, 2 not checked.
-#[cfg(target_os = "linux")]
 pub fn finish(program: &str, outcome: Result<bool, Trouble>) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -85,7 +57,7 @@ macro_rules! program {
     ($name:literal, $module:ident) => {
         #[cfg(target_os = "linux")]
         fn main() -> std::process::ExitCode {
-            $crate::finish($name, $crate::$module::run())
+            $crate::finish($name, $crate::linux::$module::run())
         }
 
         #[cfg(not(target_os = "linux"))]

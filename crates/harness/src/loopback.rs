@@ -1,8 +1,8 @@
 //! Client sockets on loopback, with source addresses of their own.
 
-use std::{io, net::SocketAddr, ops::RangeInclusive, os::fd::AsFd, process, time::Duration};
+use std::{io, net::SocketAddr, ops::RangeInclusive, process, time::Duration};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::random::mix;
 
@@ -11,7 +11,7 @@ use crate::random::mix;
 /// other programs do, and what is taken there they cannot have.
 const PORTS: RangeInclusive<u16> = 12_000..=31_999;
 
-/// Hands out source addresses of 127.0.0.0/8, each with its [`PORTS`]: those of one address are not enough for several
+/// Hands out source addresses of 127.0.0.0/8, each with its ports (12,000 to 31,999): those of one address are not enough for several
 /// rounds of 10,000 connections, since the ones of the round before are in TIME_WAIT.
 #[derive(Debug)]
 pub struct Sources {
@@ -21,7 +21,7 @@ pub struct Sources {
 
 impl Sources {
     /// Starts at an address that depends on the process, so that runs one after the other do not meet.
-    pub fn new() -> Sources {
+    pub fn of_process() -> Sources {
         Sources { block: mix(u64::from(process::id())), ports: PORTS }
     }
 
@@ -53,6 +53,48 @@ impl Sources {
 }
 
 /// Makes closing this socket send RST instead of FIN.
-pub fn end_by_reset(socket: &impl AsFd) -> io::Result<()> {
-    socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO))
+pub fn end_by_reset<'s, S>(socket: &'s S) -> io::Result<()>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    SockRef::from(socket).set_linger(Some(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_client_comes_from_an_address_of_its_own_and_may_end_by_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let to = listener.local_addr().expect("its address");
+        let mut sources = Sources::of_process();
+        let mut seen = Vec::new();
+        for resets in [false, true, true] {
+            let client = sources.socket(to).expect("a socket");
+            client.connect(&to.into()).expect("connected");
+            let client = TcpStream::from(client);
+            let (mut served, from) = listener.accept().expect("it is there");
+            assert!(from.ip().is_loopback() && PORTS.contains(&from.port()), "{from}");
+            assert!(!seen.contains(&from), "{from} twice");
+            seen.push(from);
+            if resets {
+                end_by_reset(&client).expect("linger");
+                let linger = SockRef::from(&client).linger().expect("an option");
+                assert_eq!(linger, Some(Duration::ZERO));
+            }
+            drop(client);
+            // Wine shuts a socket down before it closes it: there nobody ever sees a reset.
+            if cfg!(unix) || !resets {
+                let end = served.read(&mut [0]).map_err(|error| error.kind());
+                let expected = if resets { Err(io::ErrorKind::ConnectionReset) } else { Ok(0) };
+                assert_eq!(end, expected);
+            }
+        }
+    }
 }

@@ -13,7 +13,6 @@ mod outcome;
 mod pace;
 mod pattern;
 mod plan;
-mod process;
 mod progress;
 mod report;
 mod run;
@@ -48,7 +47,8 @@ ones had not come back, so that a server that stalls does not hide it. Every byt
 
 The address stands before --compare, which takes all the words behind it.
 
-SIGINT and SIGTERM end a run before its time; what was measured is printed. A second one ends it at once.
+SIGINT and SIGTERM (on Windows: Ctrl-C and Ctrl-Break) end a run before its time; what was measured is printed. A second one ends it
+at once.
 
 Exit codes: 0 measured, and every byte was right; 1 measured, and there were errors (wrong bytes, lost connections), or something
 failed; 2 nothing was measured, because the arguments were wrong or nobody listens.";

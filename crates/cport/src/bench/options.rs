@@ -8,7 +8,7 @@ use completion_port::DriverKind;
 use crate::{
     args::{ADDRESS, Address, Driver, seconds},
     error::Failure,
-    limits,
+    sys::{limits, machine::LOAD_DRIVER},
 };
 
 /// The longest message of a stream.
@@ -66,7 +66,7 @@ pub struct Bench {
     /// Seconds after which a connection on which nothing comes back is given up, and a datagram is lost [default: 10, with --udp 1]
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     timeout: Option<Duration>,
-    /// Also tell what this process, the server, takes: processor time for each message, and memory (Linux only)
+    /// Also tell what this process, the server, takes: processor time for each message, and memory (Linux, Windows)
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<NonZeroUsize>,
     /// What this run is called in the report [default: the address]
@@ -114,10 +114,10 @@ impl Bench {
 
     /// Which driver the load runs on. `None`: the one that `COMPLETION_PORT_DRIVER` names.
     ///
-    /// Left to itself, the load takes the readiness driver, with which a message costs it a tenth less than with io_uring (README).
+    /// Left to itself, the load takes the one that costs it least.
     pub fn driver(&self) -> Option<DriverKind> {
         let left_to_us = env::var_os("COMPLETION_PORT_DRIVER").is_none();
-        self.driver.0.or(left_to_us.then_some(DriverKind::Readiness))
+        self.driver.0.or(LOAD_DRIVER.filter(|_| left_to_us))
     }
 
     /// How long to wait for what does not come.
@@ -157,11 +157,6 @@ impl Bench {
             return refuse(format!(
                 "--connections, --size and --pipeline put {all} bytes on their way: at most {MOST_BYTES}"
             ));
-        }
-        if self.server_pid.is_some() && !cfg!(target_os = "linux") {
-            return refuse(
-                "--server-pid is not available on this system: it needs Linux' /proc".into(),
-            );
         }
         Ok(())
     }

@@ -9,8 +9,11 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{errors::Errors, meter::Measured, options::Bench, plan::Plan, process::Usage};
-use crate::error::{Failure, plain};
+use super::{errors::Errors, meter::Measured, options::Bench, plan::Plan};
+use crate::{
+    error::{Failure, plain},
+    sys::{machine, process::Usage},
+};
 
 /// The form of the JSON. A later form that a reader of this one would misread gets another number.
 const FORMAT: &str = "cport-bench-1";
@@ -236,7 +239,7 @@ fn setup(options: &Bench, plan: &Plan, driver: String) -> Setup {
         duration_s: options.duration.as_secs_f64(),
         timeout_s: plan.timeout.as_secs_f64(),
         driver,
-        system: crate::doctor::system(),
+        system: machine::name(),
         cpus: std::thread::available_parallelism().map_or(1, Into::into),
     }
 }

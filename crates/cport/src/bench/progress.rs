@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use super::{
     outcome::Interval,
     plan::Plan,
 };
+use crate::sys::terminal;
 
 /// One line that is written over and over on a terminal; elsewhere a line each time.
 pub struct Progress {
@@ -25,7 +26,7 @@ pub struct Progress {
 impl Progress {
     /// Says nothing yet.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: io::stderr().is_terminal(), dirty: Cell::new(false) }
+        Self { quiet, terminal: terminal::can_erase(), dirty: Cell::new(false) }
     }
 
     /// Connections are being made.

@@ -17,7 +17,6 @@ use super::{
     options::Bench,
     outcome::Outcome,
     plan::Plan,
-    process::{Process, Usage},
     tcp,
     threads::{Event, datagrams, streams},
     udp,
@@ -26,6 +25,11 @@ use super::{
 use crate::{
     args::Address,
     error::{Failure, plain},
+    sys::{
+        Signal,
+        process::{Process, Usage},
+        signals,
+    },
 };
 
 /// How long it takes at most to find out whether anybody answers.
@@ -108,32 +112,16 @@ fn reach(options: &Bench, address: &Address) -> Result<SocketAddr, Failure> {
     )))
 }
 
-/// From now on the first SIGINT or SIGTERM ends the run, and the second the process.
-#[cfg(unix)]
+/// From now on the first signal to stop ends the run, and the second the process.
 fn listen_for_signals(plan: &Arc<Plan>, events: Sender<Event>) -> Result<(), Failure> {
-    use signal_hook::{
-        consts::{SIGINT, SIGTERM},
-        iterator::Signals,
-    };
-    let failed = |error: io::Error| {
-        Failure::runtime(format!("cannot listen for signals: {}", plain(&error)))
-    };
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let plan = Arc::clone(plan);
-    let wait = move || {
-        for _ in signals.forever() {
-            // If the main thread does not wait for it, the run is over.
-            if plan.stop.swap(true, Relaxed) || events.send(Event::Interrupt).is_err() {
-                std::process::exit(1);
-            }
+    let tell = move |_| {
+        // If the main thread does not wait for it, the run is over.
+        if plan.stop.swap(true, Relaxed) || events.send(Event::Interrupt).is_err() {
+            std::process::exit(1);
         }
+        true
     };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
-    Ok(())
-}
-
-/// Systems without signals end the process themselves.
-#[cfg(not(unix))]
-fn listen_for_signals(_: &Arc<Plan>, _: Sender<Event>) -> Result<(), Failure> {
-    Ok(())
+    signals::listen(&[Signal::Stop], tell)
+        .map_err(|error| Failure::runtime(format!("cannot listen for signals: {}", plain(&error))))
 }

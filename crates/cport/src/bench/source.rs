@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr, ops::Range, process};
 
 use completion_port::TcpSocket;
 
+use crate::sys::sockets::MANY_LOOPBACKS;
+
 /// The ports to bind: below the range from which the kernel chooses (from 32,768 unless it is set otherwise), so that other
 /// programs neither have nor want them.
 const PORTS: Range<u16> = 12_000..32_000;
@@ -25,8 +27,7 @@ pub struct Sources {
 impl Sources {
     /// For a thread: nobody else is likely to use the same ones. `None` where only the kernel can choose.
     pub fn new(to: SocketAddr, thread: usize) -> Option<Self> {
-        // Elsewhere the loopback device has one address only.
-        let loopback = cfg!(target_os = "linux") && to.is_ipv4() && to.ip().is_loopback();
+        let loopback = MANY_LOOPBACKS && to.is_ipv4() && to.ip().is_loopback();
         let block =
             process::id().wrapping_mul(0x9E37_79B1).wrapping_add(thread as u32 * 0x0001_0000);
         loopback.then_some(Self { block, ports: PORTS })

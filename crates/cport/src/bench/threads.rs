@@ -14,7 +14,10 @@ use super::{
     schedule::Clock,
     tcp, udp,
 };
-use crate::error::{Failure, plain};
+use crate::{
+    error::{Failure, plain},
+    sys::machine,
+};
 
 /// What the main thread waits for.
 pub enum Event {
@@ -76,7 +79,7 @@ fn work<W>(
 ) -> Result<Measured, Failure> {
     let failed = |error: io::Error| Failure::runtime(format!("the load failed: {}", plain(&error)));
     if plan.rate.is_some() {
-        be_punctual();
+        machine::be_punctual();
     }
     // If the main thread does not listen any more, it has failed and says why.
     let tell = |event| drop(events.send(event));
@@ -98,14 +101,3 @@ fn work<W>(
         failed(error)
     })
 }
-
-/// Linux lets a thread sleep some 50 us longer than it asked for, which would make messages late.
-#[cfg(target_os = "linux")]
-fn be_punctual() {
-    // Refused, they are a little late.
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-}
-
-/// Other systems have no such thing.
-#[cfg(not(target_os = "linux"))]
-fn be_punctual() {}

@@ -335,7 +335,13 @@ pub fn knock(server: SocketAddr, size: usize, timeout: Duration) -> Result<(), S
             Ok(_) => return Ok(()),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // Windows calls it a reset: of datagrams.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+                ) =>
+            {
                 return Err("nobody listens there".into());
             }
             Err(error) => return Err(plain(&error)),

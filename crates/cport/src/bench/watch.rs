@@ -13,12 +13,15 @@ use super::{
     options::Bench,
     outcome::{Interval, Seen},
     plan::Plan,
-    process::{Process, Usage},
     progress::Progress,
     schedule::Clock,
     threads::Event,
 };
-use crate::{args::Address, error::Failure};
+use crate::{
+    args::Address,
+    error::Failure,
+    sys::process::{Process, Usage},
+};
 
 /// A short run is looked at more often than once a second, so that it has a curve over time too.
 const LOOKS: u32 = 10;
@@ -51,7 +54,7 @@ impl Watch<'_> {
         }
         progress.warming_up(self.options.warm_up);
         let mut interrupted = self.wait(clock.from);
-        let load = cfg!(target_os = "linux").then(|| Process(std::process::id() as usize));
+        let load = Some(Process(std::process::id() as usize));
         let look = |process: Option<Process>| {
             process.and_then(|process| Some((process.0, process.usage().ok()?)))
         };

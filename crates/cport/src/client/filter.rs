@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{Failure, plain},
-    output,
+    sys::terminal,
 };
 
 /// Bytes that go out or come in at a time.
@@ -195,7 +195,7 @@ fn write_output(
         io::ErrorKind::BrokenPipe => Failure::silent(),
         _ => Failure::runtime(format!("cannot write to standard output: {}", plain(&error))),
     };
-    let mut out = output::unbuffered().map_err(failed)?;
+    let mut out = terminal::unbuffered().map_err(failed)?;
     let mut received = Received::default();
     for mut piece in pieces {
         received.check(comparison, &piece).map_err(Failure::runtime)?;

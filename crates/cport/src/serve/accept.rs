@@ -20,9 +20,10 @@ use super::{
 use crate::{
     args::Address,
     error::{Failure, plain},
+    sys::{limits, sockets},
 };
 
-/// Connections that the kernel keeps until they are accepted, as far as it allows.
+/// Connections that the kernel keeps until they are accepted, as far as it allows: ten thousand clients may come at once.
 const BACKLOG: i32 = 4096;
 /// The first pause after an accept that failed; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -49,10 +50,7 @@ pub fn names(sockets: &[TcpListener]) -> String {
 /// Opens one.
 fn bind_one(address: &Address) -> Result<TcpListener, Failure> {
     let failed = |error: io::Error| cannot_listen(address, &error);
-    let listener = TcpListener::bind(&address.resolve()?[..]).map_err(failed)?;
-    // The standard library asks for a short backlog; ten thousand clients that come at once want a long one.
-    SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
-    Ok(listener)
+    sockets::listen(&address.resolve()?, BACKLOG).map_err(failed)
 }
 
 /// Why an address cannot be had, and what to do.
@@ -61,9 +59,7 @@ pub fn cannot_listen(address: &Address, error: &io::Error) -> Failure {
         io::ErrorKind::AddrInUse => {
             "; stop the program that has the port, or take another (port 0 takes a free one)"
         }
-        io::ErrorKind::PermissionDenied => {
-            "; take a port above 1023, or run with CAP_NET_BIND_SERVICE"
-        }
+        io::ErrorKind::PermissionDenied => sockets::REFUSED,
         io::ErrorKind::AddrNotAvailable => {
             "; give an address of this machine, or 0.0.0.0 for all of them"
         }
@@ -233,7 +229,7 @@ impl<'a> Listeners<'a> {
         listener.failures = listener.failures.saturating_add(1);
         // Descriptors of this process come free only when one of its connections ends: it need not look for anything else. A few
         // tries are made all the same, because a socket closes a moment after its connection is counted as gone.
-        let only_ours = is_own_table_full(error) && server.census.seated() > 0;
+        let only_ours = limits::is_own_table_full(error) && server.census.seated() > 0;
         let until = (!only_ours || listener.failures <= TRIES).then(|| Instant::now() + pause);
         listener.state = State::Paused(until);
         server.census.tell_room();
@@ -297,16 +293,4 @@ impl<'a> Listeners<'a> {
 pub fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// Whether this process, and not the system, is out of descriptors.
-#[cfg(unix)]
-fn is_own_table_full(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
-}
-
-/// Whether this process is out of sockets.
-#[cfg(not(unix))]
-fn is_own_table_full(_: &io::Error) -> bool {
-    false
 }

@@ -30,7 +30,8 @@ use super::{
 use crate::{
     args::Serve,
     error::{Failure, plain},
-    limits, output,
+    output,
+    sys::{limits, sockets},
 };
 
 /// Room for the longest datagram of either version of the internet.
@@ -179,7 +180,7 @@ pub fn run(options: &Serve) -> Result<(), Failure> {
 fn bind(options: &Serve) -> Result<Vec<UdpSocket>, Failure> {
     let one = |address: &crate::args::Address| {
         let failed = |error: io::Error| accept::cannot_listen(address, &error);
-        let socket = UdpSocket::bind(&address.resolve()?[..]).map_err(failed)?;
+        let socket = sockets::serve_datagrams(&address.resolve()?).map_err(failed)?;
         SockRef::from(&socket).set_recv_buffer_size(KEPT).map_err(failed)?;
         Ok(socket)
     };
@@ -228,7 +229,7 @@ fn serve(
     Ok(())
 }
 
-/// The answer to SIGUSR1.
+/// The answer to SIGUSR1, or Ctrl-Break.
 fn report(worker: Worker<'_>) {
     let snapshot = worker.port.snapshot().to_string();
     let snapshot: Vec<_> = snapshot.split_whitespace().collect();

@@ -42,7 +42,8 @@ use self::{
 use crate::{
     args::{Model, Serve},
     error::{Failure, plain},
-    limits, output,
+    output,
+    sys::limits,
 };
 
 /// What `cport help serve` says below the options.
@@ -51,11 +52,12 @@ The first line on standard output, once connections are accepted:
   listening on 127.0.0.1:9190, driver NAME (REASON), N workers, limit N      or, with --model routine,
   listening on 127.0.0.1:9190, driver NAME (REASON), model routine, 1 thread
 
-On SIGUSR1, one line with what holds now:
+On SIGUSR1 (on Windows: Ctrl-Break), one line with what holds now:
   open=N accepted=N closed=N read=BYTES sent=BYTES errors=N port: ...        (no port: with --model routine)
 
-On SIGTERM or SIGINT the server accepts no more, echoes what has arrived, tells each client the end of the stream, and exits with
-code 0 when the last connection is gone or the grace time is over. A second such signal exits at once, with code 1.
+On SIGTERM or SIGINT (on Windows: Ctrl-C) the server accepts no more, echoes what has arrived, tells each client the end of the
+stream, and exits with code 0 when the last connection is gone or the grace time is over. A second such signal exits at once, with
+code 1. Windows gives a server whose console is closed some seconds for it, whatever the grace time is.
 
 The last lines on standard output, what the port's scheduling has done and what the server has:
   scheduling: wakes=N handed_off=N took_over=N released_by_accounting=N released_by_observation=N ...
@@ -70,8 +72,8 @@ With --udp datagrams are echoed (RFC 862). The first line ends in `, datagrams`,
 closed, reset, unsent and discarded:
   received, echoed  datagrams            read, sent  their bytes
   failed            datagrams whose echo failed; received = echoed + failed
-What the system drops because it comes faster than it is taken, it counts itself (`drops` in /proc/net/udp). On SIGTERM or SIGINT the
-server takes no more, and ends when the echo of what was taken has left.";
+What the system drops because it comes faster than it is taken, it counts itself (on Linux as `drops` in /proc/net/udp). On SIGTERM or
+SIGINT the server takes no more, and ends when the echo of what was taken has left.";
 
 /// How long the port may wait for cancelled operations when it is closed. Everything has ended by then, or has been cut off.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -89,9 +91,9 @@ type Done = completion_port::Completion<Key, Mode>;
 /// What the main thread waits for.
 #[derive(Debug)]
 pub enum Event {
-    /// SIGTERM or SIGINT.
+    /// It is to stop: SIGTERM or SIGINT, Ctrl-C.
     Stop,
-    /// SIGUSR1.
+    /// It is to say how things stand: SIGUSR1, Ctrl-Break.
     Report,
     /// A listener does not accept any more: for want of room, or because of an error.
     AcceptEnded {

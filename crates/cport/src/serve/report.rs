@@ -5,7 +5,7 @@ use completion_port::CompletionPort;
 use super::{echo::Echo, tally::Totals};
 use crate::output;
 
-/// Prints how things stand, in one line: the answer to SIGUSR1.
+/// Prints how things stand, in one line: the answer to SIGUSR1, or Ctrl-Break.
 pub fn state(echo: Echo<'_>) {
     let snapshot = echo.port.snapshot().to_string();
     let snapshot: Vec<_> = snapshot.split_whitespace().collect();

@@ -1,6 +1,8 @@
 //! Starting the built command, and waiting for what it does.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod sys;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
@@ -11,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
+pub use sys::Signal;
 
 /// How long anything may take before a test gives up. Nothing waits this long unless it is broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -25,6 +27,7 @@ pub fn cport(args: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    sys::prepare(&mut command);
     command
 }
 
@@ -39,18 +42,24 @@ pub fn output(command: &mut Command) -> Output {
 }
 
 /// Waits for the end of a command, and for what it says meanwhile.
-pub fn output_of(child: Child) -> Output {
-    let pid = Pid::from_child(&child);
-    let (sender, ended) = channel();
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(DEADLINE) {
-        Ok(output) => output.expect("its output can be read"),
-        Err(_) => {
-            // Nobody has waited for it yet, so the number is still its own.
-            let _ = kill_process(pid, Signal::KILL);
-            panic!("the command does not end");
+pub fn output_of(mut child: Child) -> Output {
+    let (stdout, stderr) = (all_of(child.stdout.take()), all_of(child.stderr.take()));
+    let status = Killed(child).wait();
+    let all = |stream: Receiver<Vec<u8>>| stream.recv_timeout(DEADLINE).expect("its end");
+    Output { status, stdout: all(stdout), stderr: all(stderr) }
+}
+
+/// All that comes from a stream, read by a thread.
+fn all_of(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, all) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            stream.read_to_end(&mut bytes).expect("it can be read");
         }
-    }
+        sender.send(bytes)
+    });
+    all
 }
 
 /// Its two outputs and its exit code.
@@ -155,13 +164,13 @@ impl Server {
     }
 
     /// The number of its process.
-    pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child.0)
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("the server lives");
+        sys::signal(&self.child.0, signal);
     }
 
     /// The next line that it says.
@@ -171,7 +180,7 @@ impl Server {
 
     /// How things stand, by its own word.
     pub fn state(&self) -> Numbers {
-        self.signal(Signal::USR1);
+        self.signal(Signal::Report);
         let line = self.line();
         assert!(line.starts_with("open="), "{line}");
         numbers(&line)
@@ -190,11 +199,9 @@ impl Server {
         }
     }
 
-    /// Descriptors that it has open.
-    #[cfg(target_os = "linux")]
-    pub fn descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
-        std::fs::read_dir(path).expect("its descriptors").count()
+    /// Descriptors that it has open, where the system tells.
+    pub fn descriptors(&self) -> Option<usize> {
+        sys::descriptors(&self.child.0)
     }
 
     /// Stops reading its standard output.
@@ -229,9 +236,9 @@ impl Server {
         (status.code(), numbers(&last), errors)
     }
 
-    /// Stops it by SIGTERM and waits for its end.
+    /// Tells it to stop and waits for its end.
     pub fn stop(self) -> (Option<i32>, Numbers) {
-        self.signal(Signal::TERM);
+        self.signal(Signal::Stop);
         self.finish()
     }
 }
@@ -247,8 +254,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 
 /// So many connections as `wanted`, or as few as the limit of descriptors leaves room for, and says so.
 pub fn scaled(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile)
-        .current
+    let limit = sys::descriptor_limit()
         .map_or(usize::MAX, |limit| usize::try_from(limit).expect("it fits"));
     // The other tests of the file run at the same time.
     let count = wanted.min(limit / 8);

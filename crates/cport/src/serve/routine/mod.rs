@@ -38,7 +38,8 @@ use super::{Event, accept, report, signals, stop::CUT_AT_MOST, stop::Stop};
 use crate::{
     args::Serve,
     error::{Failure, plain},
-    limits, output,
+    output,
+    sys::limits,
 };
 
 /// How long the thread sleeps when nothing happens: `SleepEx(100, TRUE)` of the notes.

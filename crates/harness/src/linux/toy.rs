@@ -40,7 +40,8 @@ use mio::{
     unix::SourceFd,
 };
 
-use crate::{Trouble, args::Args, limits, loopback::end_by_reset};
+use super::limits;
+use crate::{Trouble, args::Args, loopback::end_by_reset};
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);

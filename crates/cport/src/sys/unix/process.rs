@@ -83,15 +83,8 @@ fn ticks(stat: &str) -> io::Result<u64> {
 }
 
 /// The unit of those figures.
-#[cfg(target_os = "linux")]
 fn ticks_per_second() -> f64 {
     rustix::param::clock_ticks_per_second() as f64
-}
-
-/// There is no /proc.
-#[cfg(not(target_os = "linux"))]
-fn ticks_per_second() -> f64 {
-    100.0
 }
 
 /// The kernel tells something else than expected.
@@ -99,7 +92,7 @@ fn odd() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the figures in /proc are not as expected")
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -15,14 +15,12 @@
 
 use std::{slice, thread::sleep, time::Duration};
 
-use crate::{
-    Trouble,
-    args::Args,
+use super::{
     clients::{MESSAGE, connect, echo, echo_in_waves, warm_up},
     limits,
-    loopback::Sources,
     process::Process,
 };
+use crate::{Trouble, args::Args, loopback::Sources};
 
 /// Runs the program.
 pub fn run() -> Result<bool, Trouble> {
@@ -39,7 +37,7 @@ pub fn run() -> Result<bool, Trouble> {
     args.done()?;
     let connections = limits::scale("idle", wanted, 64);
 
-    let mut sources = Sources::new();
+    let mut sources = Sources::of_process();
     warm_up(&mut sources, address, server)?;
     let before = server.resident_kib()?;
     let mut clients = Vec::with_capacity(connections);

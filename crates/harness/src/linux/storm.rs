@@ -39,13 +39,12 @@ use std::{
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustix::process::Signal;
 
+use super::{limits, process::Process};
 use crate::{
     Trouble,
     args::Args,
-    limits,
     loopback::{Sources, end_by_reset},
     pattern::{Difference, Pattern},
-    process::Process,
     random::Random,
 };
 
@@ -78,7 +77,7 @@ pub fn run() -> Result<bool, Trouble> {
     args.done()?;
     options.connections = limits::scale("storm", wanted, 64);
 
-    let mut sources = Sources::new();
+    let mut sources = Sources::of_process();
     let before = server.map(Process::descriptors).transpose()?;
     let mut total = Tally { held: options.connections, ..Tally::default() };
     for round in 1..=rounds {

@@ -31,13 +31,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    clients::{MESSAGE, WAVE, connect, echo, echo_in_waves, warm_up},
+    limits,
+    process::{Cost, Process, field},
+};
 use crate::{
     Trouble,
     args::Args,
-    clients::{MESSAGE, WAVE, connect, echo, echo_in_waves, warm_up},
-    limits,
     loopback::{Sources, end_by_reset},
-    process::{Cost, Process, field},
 };
 
 /// What those that speak say.
@@ -57,7 +59,7 @@ pub fn run() -> Result<bool, Trouble> {
     args.done()?;
     let half = (limits::scale("crowd", wanted, 64) / 2).max(1);
 
-    let mut sources = Sources::new();
+    let mut sources = Sources::of_process();
     warm_up(&mut sources, address, server)?;
     sleep(SETTLE);
     let (rss_before, slab_before) = (server.resident_kib()?, slab_kib()?);

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Trouble, loopback::Sources, pattern::Pattern, process::Process};
+use super::process::Process;
+use crate::{Trouble, loopback::Sources, pattern::Pattern};
 
 /// The longest message.
 pub const MESSAGE: usize = 4096;

@@ -37,16 +37,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{
-    Trouble,
-    args::Args,
+use super::{
     clients::{PATIENCE, connect},
     limits,
-    loopback::Sources,
-    pattern::Pattern,
     process::Process,
-    random::Random,
 };
+use crate::{Trouble, args::Args, loopback::Sources, pattern::Pattern, random::Random};
 
 /// The longest piece of a client.
 const PIECE: u64 = 64 << 10;
@@ -66,7 +62,7 @@ pub fn run() -> Result<bool, Trouble> {
     let connections = limits::scale("stop", wanted, never_read + 64);
 
     let mut server = Server::start(&path, driver.as_deref(), grace)?;
-    let mut sources = Sources::new();
+    let mut sources = Sources::of_process();
     let mut clients = Vec::with_capacity(connections);
     for id in 0..connections {
         let stream = connect(&mut sources, server.address)?;

@@ -27,7 +27,8 @@ use std::{
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::{Trouble, args::Args, limits, loopback::Sources, process::Process};
+use super::{limits, process::Process};
+use crate::{Trouble, args::Args, loopback::Sources};
 
 /// What a marked message begins with; the others begin with 0.
 const MARK: u8 = 0xFF;
@@ -322,7 +323,7 @@ pub fn run() -> Result<bool, Trouble> {
     let mut load = Load {
         options: &options,
         poll: Poll::new().map_err(Trouble::at("poll"))?,
-        sources: Sources::new(),
+        sources: Sources::of_process(),
         connections: Vec::new(),
         pausing: BinaryHeap::new(),
         next: 0,
