@@ -51,14 +51,14 @@ fn talk_to(serve: fn(TcpListener) -> std::io::Result<()>) {
 /// A thousand at once, each with bytes of its own, more than a buffer of the server holds.
 #[test]
 fn the_first_server_of_the_notes_serves_a_thousand_clients() {
-    let count = util::proc::scaled("clients of the overlapped server", 1000, 2);
+    let count = util::scaled("clients of the overlapped server", 1000, 2);
     echo_for_many(overlapped_echo_server::serve, count);
 }
 
 /// More events than a wait on Windows takes.
 #[test]
 fn the_server_with_events_serves_two_hundred_clients() {
-    let count = util::proc::scaled("clients of the server with events", 200, 2);
+    let count = util::scaled("clients of the server with events", 200, 2);
     echo_for_many(event_echo_server::serve, count);
 }
 

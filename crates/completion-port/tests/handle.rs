@@ -8,7 +8,6 @@ use std::{
     error::Error,
     io,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +16,7 @@ use completion_port::{
     Buffer, CompletionPort, Handle, NotAssociated, OpId, TcpSocket, simulated::Network,
 };
 use socket2::SockRef;
-use util::{connection, get, pair};
+use util::{connection, get, pair, sys};
 
 #[test]
 fn is_one_pointer_and_goes_anywhere() {
@@ -47,7 +46,7 @@ fn clones_name_the_same_association() {
 fn a_key_has_no_socket() {
     let port = CompletionPort::<(), ()>::new().expect("a port");
     let key = port.key(());
-    assert!(key.as_fd().is_none());
+    assert!(sys::socket_of(&key).is_none());
     for result in [
         key.local_addr().map(drop),
         key.peer_addr().map(drop),
@@ -64,8 +63,8 @@ fn a_key_has_no_socket() {
 fn options_reach_the_socket() {
     let port = CompletionPort::<(), ()>::new().expect("a port");
     let (server, client) = pair(&port, ());
-    let fd = server.as_fd().expect("a socket");
-    let socket = SockRef::from(&fd);
+    let socket = sys::socket_of(&server).expect("a socket");
+    let socket = socket.sock_ref();
     for on in [true, false] {
         server.set_nodelay(on).expect("an option");
         server.set_keepalive(on).expect("an option");
@@ -111,16 +110,17 @@ fn an_unconnected_socket_is_a_source_and_a_descriptor() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let socket = TcpSocket::new(&any).expect("a socket");
     socket.bind(&any).expect("a free port");
-    let bound = SockRef::from(&socket.as_fd()).local_addr().expect("bound");
+    let bound = SockRef::from(&socket).local_addr().expect("bound");
     socket.bind(&any).expect_err("it is bound already");
-    let fd: OwnedFd = socket.into();
-    let socket = TcpSocket::from(fd);
+    let owned: sys::OwnedSocket = socket.into();
+    let socket = TcpSocket::from(owned);
     let port = CompletionPort::<(), ()>::new().expect("a port");
     let handle = port.associate(socket, ()).expect("associated");
     assert_eq!(Some(handle.local_addr().expect("bound")), bound.as_socket());
     // One that is connected already is as good as a stream.
     let (server, _client) = connection();
-    let handle = port.associate(TcpSocket::from(OwnedFd::from(server)), ()).expect("associated");
+    let handle =
+        port.associate(TcpSocket::from(sys::OwnedSocket::from(server)), ()).expect("associated");
     handle.send(vec![1].into(), ()).expect("started");
     get(&port).result.expect("sent");
 }

@@ -257,7 +257,10 @@ fn end_with_their_listener(driver: DriverKind) {
     listener.close();
     for mut done in take(&port, 3) {
         assert_eq!(*done.handle.key(), "listener", "S94");
-        assert_eq!(done.result.as_ref().expect_err("closed").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(
+            done.result.as_ref().expect_err("closed").raw_os_error(),
+            Some(crate::util::codes::ECANCELED)
+        );
         assert!(done.accepted().is_none());
     }
     clients.into_iter().for_each(assert_closed);

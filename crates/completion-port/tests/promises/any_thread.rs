@@ -9,7 +9,7 @@ use std::{
 
 use completion_port::{Buffer, CompletionPort, DriverKind, OpKind};
 
-use crate::util::{get, open, pair, pattern, proc::scaled, until};
+use crate::util::{get, open, pair, pattern, scaled, until};
 
 crate::on_each_driver!(
     echo_by_threads_that_share_everything,

@@ -4,7 +4,7 @@ use std::{io::Read, sync::Arc, thread};
 
 use completion_port::{Buffer, DriverKind};
 
-use crate::util::{assert_nothing_left, assert_same, open, pair, pattern, proc::scaled, take};
+use crate::util::{assert_nothing_left, assert_same, open, pair, pattern, scaled, take};
 
 crate::on_each_driver!(of_one_shared_buffer);
 

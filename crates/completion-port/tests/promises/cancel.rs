@@ -205,7 +205,10 @@ fn whatever_the_operation_is(driver: DriverKind) {
             "{:?}",
             done.kind()
         );
-        assert_eq!(done.result.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(
+            done.result.expect_err("cancelled").raw_os_error(),
+            Some(crate::util::codes::ECANCELED)
+        );
     }
     // The graceful end too: and then the handle is closed, since nothing can be done with it any more.
     let id = server.end(crate::util::PATIENCE, ()).expect("started");

@@ -96,7 +96,10 @@ fn say_that_nobody_listens(driver: DriverKind) {
     handle.connect(address, 1).expect("started");
     let done = get(&port);
     assert_eq!((done.context, situation(&done.result)), (1, Some(Situation::ConnectionRefused)));
-    assert_eq!(done.result.expect_err("refused").raw_os_error(), Some(libc::ECONNREFUSED));
+    assert_eq!(
+        done.result.expect_err("refused").raw_os_error(),
+        Some(crate::util::codes::ECONNREFUSED)
+    );
     assert_nothing_left(&port);
 }
 
@@ -124,7 +127,10 @@ fn of_a_connected_socket_fail(driver: DriverKind) {
     let handle =
         port.associate(TcpStream::connect(address).expect("connected"), ()).expect("associated");
     handle.connect(address, 1).expect("started");
-    assert_eq!(get(&port).result.expect_err("it is connected").raw_os_error(), Some(libc::EISCONN));
+    assert_eq!(
+        get(&port).result.expect_err("it is connected").raw_os_error(),
+        Some(crate::util::codes::EISCONN)
+    );
     assert_nothing_left(&port);
 }
 

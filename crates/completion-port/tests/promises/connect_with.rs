@@ -101,7 +101,10 @@ fn of_a_connected_socket_fail(driver: DriverKind) {
     handle.connect_with(address, pattern(0, 9).into(), 1).expect("started");
     let done = get(&port);
     assert_eq!(done.buffer.len(), 9);
-    assert_eq!(done.result.expect_err("it is connected").raw_os_error(), Some(libc::EISCONN));
+    assert_eq!(
+        done.result.expect_err("it is connected").raw_os_error(),
+        Some(crate::util::codes::EISCONN)
+    );
     handle.close();
     assert_eq!(server.read(&mut [0; 9]).expect("an orderly end"), 0);
 

@@ -261,7 +261,7 @@ fn a_connected_socket_needs_no_address(driver: DriverKind) {
     let (loose, _client) = associated(&port, ());
     loose.send(vec![1].into(), 4).expect("started");
     let error = get(&port).result.expect_err("to whom?");
-    assert_eq!(error.raw_os_error(), Some(libc::EDESTADDRREQ));
+    assert_eq!(error.raw_os_error(), Some(crate::util::codes::EDESTADDRREQ));
 }
 
 /// S134, as Linux has it: on a connected socket, once, by the operation that asks first. The socket is well afterwards.
@@ -319,7 +319,7 @@ fn they_go_by_either_version_of_the_internet(driver: DriverKind) {
     server.send_to(done.buffer, address(&client), 1).expect("started");
     get(&port).result.expect("sent");
     assert_eq!(client.recv(&mut [0; 8]).expect("it comes"), 3);
-    let to = server.as_fd().map(|fd| socket2::SockRef::from(&fd).local_addr());
+    let to = crate::util::sys::socket_of(&server).map(|socket| socket.sock_ref().local_addr());
     let to = to.and_then(|to| to.expect("bound").as_socket()).expect("an address");
     server.recv_from_each(|| 2).expect("started");
     client.send_to(b"each", to).expect("sent");
@@ -388,7 +388,10 @@ fn a_close_cancels_what_is_pending(driver: DriverKind) {
     packets.sort_by_key(|done| done.context);
     for (n, done) in packets.into_iter().enumerate() {
         assert_eq!((done.context, done.last()), (n, true));
-        assert_eq!(done.result.expect_err("closed").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(
+            done.result.expect_err("closed").raw_os_error(),
+            Some(crate::util::codes::ECANCELED)
+        );
     }
     let refused = server.recv_from(Buffer::with_capacity(8), 7).expect_err("closed");
     assert_eq!((refused.context, refused.buffer.capacity()), (7, 8));

@@ -10,10 +10,7 @@ use std::{
 use completion_port::{Buffer, DriverKind};
 
 use crate::util::{
-    child::alone,
-    connection, dial, get, open, pair,
-    proc::{open_descriptors, scaled},
-    reset, take,
+    child::alone, connection, dial, get, open, pair, proc::open_descriptors, reset, scaled, take,
 };
 
 crate::on_each_driver!(are_given_back);

@@ -77,7 +77,7 @@ fn of_a_socket_that_is_not_connected_fails(driver: DriverKind) {
     for time in 0..2 {
         handle.disconnect(time).expect("started");
         let error = get(&port).result.expect_err("S154");
-        assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+        assert_eq!(error.raw_os_error(), Some(crate::util::codes::ENOTCONN));
     }
     handle.connect(address, 2).expect("started");
     get(&port).result.expect("connected");

@@ -5,12 +5,8 @@ use std::{sync::Arc, thread, time::Duration};
 use completion_port::{Buffer, DriverKind, GetError, OpId, error::Situation};
 
 use crate::util::{
-    assert_nothing_left, assert_same,
-    child::alone,
-    files::associated,
-    get, open, pair, pattern,
-    proc::{open_descriptors, other_threads, resident, when_asleep},
-    situation, take, until,
+    assert_nothing_left, assert_same, child::alone, files::associated, get, open, pair, pattern,
+    proc::open_descriptors, situation, take, until,
 };
 
 crate::on_each_driver!(
@@ -21,9 +17,11 @@ crate::on_each_driver!(
     a_port_closes_with_all_of_it,
     threads_exit,
     what_is_pending_keeps_it_open,
-    nothing_leaks,
-    idle_is_free,
 );
+
+// What the system must tell for these, only Linux tells.
+#[cfg(target_os = "linux")]
+crate::on_each_driver!(nothing_leaks, idle_is_free);
 
 const LEN: usize = 256 << 10;
 
@@ -223,13 +221,14 @@ fn live(driver: DriverKind) {
 }
 
 /// In a process of its own, whose memory nobody else uses.
+#[cfg(target_os = "linux")]
 fn nothing_leaks(driver: DriverKind) {
     alone(|| {
         let descriptors = open_descriptors();
         let grown = || {
-            let before = resident();
+            let before = crate::util::proc::resident();
             (0..15).for_each(|_| live(driver));
-            resident().saturating_sub(before)
+            crate::util::proc::resident().saturating_sub(before)
         };
         // The allocators of the threads that serve files take another piece now and then: a leak grows every time.
         let mut windows = Vec::new();
@@ -243,6 +242,7 @@ fn nothing_leaks(driver: DriverKind) {
 }
 
 /// Promise 8: whoever served a file is gone or asleep when there is nothing to do, and is there again when there is.
+#[cfg(target_os = "linux")]
 fn idle_is_free(driver: DriverKind) {
     alone(|| {
         let port = open::<(), ()>(driver);
@@ -263,13 +263,18 @@ fn idle_is_free(driver: DriverKind) {
             }
             read();
             // The test's own thread waits for the harness'.
-            let threads = || other_threads().len();
+            let threads = || crate::util::proc::other_threads().len();
             let idle = threads_without_files(driver);
             until("only those that wait are left", || threads() <= idle);
             until("all wait", || port.snapshot().waiting_threads == 2);
-            let before = when_asleep();
+            let before = crate::util::proc::when_asleep();
             thread::sleep(Duration::from_secs(1));
-            assert_eq!(before, other_threads(), "a thread has run: {}", port.snapshot());
+            assert_eq!(
+                before,
+                crate::util::proc::other_threads(),
+                "a thread has run: {}",
+                port.snapshot()
+            );
             read();
             until("all are read", || port.snapshot().in_flight.is_empty());
         });

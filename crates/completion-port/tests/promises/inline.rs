@@ -62,10 +62,10 @@ fn with(bytes: &[u8]) -> Buffer {
 
 /// Waits until there is something to read, without reading it.
 fn has_come(server: &Handle<(), u32>) {
-    let socket = server.as_fd().expect("a socket");
+    let socket = crate::util::sys::socket_of(server).expect("a socket");
     until("something has come", || {
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        socket2::SockRef::from(&socket).peek(&mut byte).is_ok()
+        socket.sock_ref().peek(&mut byte).is_ok()
     });
 }
 

@@ -19,7 +19,7 @@
 //! [`connect_with`], [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`], [`broadcast`], [`batches`], [`many`], [`inline`]; and
 //! others: [`files`], [`files_end`], [`pipes`], [`unix`]. Timers: [`timers`], and deadlines of operations: [`deadlines`].
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "../util/mod.rs"]
 mod util;
@@ -40,25 +40,31 @@ mod datagrams;
 mod deadlines;
 mod descriptors;
 mod disconnect;
+#[cfg(target_os = "linux")]
 mod drivers;
 mod end;
 mod files;
 mod files_end;
+#[cfg(target_os = "linux")]
 mod idle;
 mod inline;
+#[cfg(target_os = "linux")]
 mod interference;
 mod leaks;
 mod many;
 mod one_packet;
 mod order;
+#[cfg(target_os = "linux")]
 mod out_of_descriptors;
 mod panics;
+#[cfg(target_os = "linux")]
 mod pipes;
 mod pool;
 mod posts;
 mod races;
 mod refusals;
 mod shutdown;
+#[cfg(target_os = "linux")]
 mod signals;
 mod storm;
 mod streams;
@@ -66,5 +72,6 @@ mod thread_exit;
 mod timeouts;
 mod timers;
 mod transmit_file;
+#[cfg(target_os = "linux")]
 mod unix;
 mod whole_sends;

@@ -2,7 +2,7 @@
 
 use completion_port::{Buffer, DriverKind, OpKind};
 
-use crate::util::{assert_nothing_left, connection, open, proc::scaled, take};
+use crate::util::{assert_nothing_left, connection, open, scaled, take};
 
 crate::on_each_driver!(completions_at_once);
 

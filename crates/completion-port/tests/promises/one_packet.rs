@@ -94,7 +94,7 @@ fn what_the_system_refuses_is_a_packet(driver: DriverKind) {
     let done = get(&port);
     assert_eq!(
         (done.context, done.result.expect_err("no peer").raw_os_error()),
-        ("recv", Some(libc::ENOTCONN))
+        ("recv", Some(crate::util::codes::ENOTCONN))
     );
     unconnected.send(Buffer::from(&b"to whom?"[..]), "send").expect("started");
     let done = get(&port);

@@ -13,11 +13,8 @@ use completion_port::{
 };
 
 use crate::util::{
-    WayToSleep, assert_nothing_left, assert_same,
-    child::alone,
-    get, pair, pattern,
-    proc::{resident, scaled},
-    reset, situation, take, until,
+    WayToSleep, assert_nothing_left, assert_same, child::alone, get, pair, pattern, proc::resident,
+    reset, scaled, situation, take, until,
 };
 
 crate::on_each_driver!(

@@ -14,7 +14,7 @@ use std::{
 use completion_port::{Buffer, CompletionPort, DriverKind, GetError, Handle, error::Situation};
 
 use crate::util::{
-    assert_nothing_left, connection, get, open, pair, proc::scaled, reset, situation, take,
+    assert_nothing_left, connection, get, open, pair, reset, scaled, situation, take,
 };
 
 crate::on_each_driver!(

@@ -150,7 +150,10 @@ fn a_reset_fails_a_pending_receive(driver: DriverKind) {
             (situation(&done.result), done.buffer.len(), *done.handle.key()),
             (Some(Situation::PeerReset), 0, "key")
         );
-        assert_eq!(done.result.expect_err("reset").raw_os_error(), Some(libc::ECONNRESET));
+        assert_eq!(
+            done.result.expect_err("reset").raw_os_error(),
+            Some(crate::util::codes::ECONNRESET)
+        );
         assert_nothing_left(&port);
     }
 }

@@ -12,15 +12,14 @@ use std::{
 use completion_port::{Completion, CompletionPort, DriverKind, OpKind, TimerId, error::Situation};
 
 use crate::util::{
-    PATIENCE, WayToSleep, assert_nothing_left, child::alone, get, open, pair, proc::when_asleep,
-    situation, take, until,
+    PATIENCE, WayToSleep, assert_nothing_left, child::alone, get, open, pair, situation, take,
+    until,
 };
 
 crate::on_each_driver!(
     one_comes_in_its_time_and_not_before,
     they_come_in_the_order_of_their_times,
     one_that_is_earlier_wakes_the_sleeper,
-    one_that_is_not_earlier_wakes_nobody,
     one_is_never_missed,
     a_periodic_one_counts_what_nobody_took,
     a_cancelled_one_has_one_packet,
@@ -29,8 +28,11 @@ crate::on_each_driver!(
     one_keeps_its_handle,
     cancels_race_with_what_is_due,
     a_maker_may_cancel_its_own_timer,
-    a_million_cost_no_wake_up,
 );
+
+// What the system must tell for these, only Linux tells.
+#[cfg(target_os = "linux")]
+crate::on_each_driver!(one_that_is_not_earlier_wakes_nobody, a_million_cost_no_wake_up);
 
 const MOMENT: Duration = Duration::from_millis(3);
 const LONG: Duration = Duration::from_secs(3600);
@@ -107,6 +109,7 @@ fn one_that_is_earlier_wakes_the_sleeper(driver: DriverKind) {
 }
 
 /// The others' threads do not move. In a process of its own, so that no other test's threads are seen.
+#[cfg(target_os = "linux")]
 fn one_that_is_not_earlier_wakes_nobody(driver: DriverKind) {
     alone(|| {
         let port = open::<(), u32>(driver);
@@ -116,11 +119,16 @@ fn one_that_is_not_earlier_wakes_nobody(driver: DriverKind) {
             let _close = port.close_on_drop();
             s.spawn(|| while port.get().is_ok() {});
             until("it waits", || port.snapshot().waiting_threads == 1);
-            let before = when_asleep();
+            let before = crate::util::proc::when_asleep();
             for _ in 0..1000 {
                 key.timer(LONG, 0).expect("open");
             }
-            assert_eq!(before, when_asleep(), "it was woken: {}", port.snapshot());
+            assert_eq!(
+                before,
+                crate::util::proc::when_asleep(),
+                "it was woken: {}",
+                port.snapshot()
+            );
         });
     });
 }
@@ -345,6 +353,7 @@ fn a_maker_may_cancel_its_own_timer(driver: DriverKind) {
 }
 
 /// In a process of its own, so that no other test's threads are seen.
+#[cfg(target_os = "linux")]
 fn a_million_cost_no_wake_up(driver: DriverKind) {
     alone(|| {
         let port = open::<(), usize>(driver);
@@ -356,9 +365,14 @@ fn a_million_cost_no_wake_up(driver: DriverKind) {
             let _close = port.close_on_drop();
             let waiter = s.spawn(|| port.get_timeout(PATIENCE).map(|done| done.context));
             until("it waits", || port.snapshot().waiting_threads == 1);
-            let before = when_asleep();
+            let before = crate::util::proc::when_asleep();
             thread::sleep(Duration::from_secs(1));
-            assert_eq!(before, when_asleep(), "a thread has run: {}", port.snapshot());
+            assert_eq!(
+                before,
+                crate::util::proc::when_asleep(),
+                "a thread has run: {}",
+                port.snapshot()
+            );
             key.timer(MOMENT, 7).expect("open");
             assert_eq!(waiter.join().expect("no panic").expect("a packet"), 7);
         });

@@ -29,8 +29,11 @@ crate::on_each_driver!(
     are_refused_with_everything_given_back,
     survive_the_thread_that_started_them,
     leave_no_descriptor,
-    send_their_process_no_signal,
 );
+
+// What the system must tell for these, only Linux tells.
+#[cfg(target_os = "linux")]
+crate::on_each_driver!(send_their_process_no_signal);
 
 /// A file that has no name, with so many bytes of the pattern.
 fn file(from: usize, len: usize) -> File {
@@ -357,6 +360,7 @@ fn leave_no_descriptor(driver: DriverKind) {
 }
 
 /// A peer that has gone is an error, also in a process that has the system's answer to `SIGPIPE`, its own end.
+#[cfg(target_os = "linux")]
 fn send_their_process_no_signal(driver: DriverKind) {
     alone(|| {
         // SAFETY: the default action of a signal, set where no other thread looks at it.

@@ -141,7 +141,10 @@ fn what_fails_is_told(driver: DriverKind) {
         file.write_at(vec![1; 3].into(), 0, keep(&log)).expect("started");
         run();
         let done = log.take().remove(0);
-        assert_eq!(done.result.expect_err("read only").raw_os_error(), Some(libc::EBADF));
+        assert_eq!(
+            done.result.expect_err("read only").raw_os_error(),
+            Some(crate::util::codes::EBADF)
+        );
         assert_eq!(done.buffer.len(), 3);
     });
 }

@@ -24,7 +24,7 @@
 //! | an idle thread | [`idle`] |
 //! | all of it at once | [`storm`] |
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "../util/mod.rs"]
 mod util;
@@ -40,6 +40,7 @@ mod datagrams;
 mod events;
 mod extensions;
 mod files;
+#[cfg(target_os = "linux")]
 mod idle;
 mod nesting;
 mod order;
@@ -51,4 +52,5 @@ mod socket;
 mod storm;
 mod thread_end;
 mod timer;
+#[cfg(target_os = "linux")]
 mod unix;

@@ -203,7 +203,7 @@ fn the_mode_is_not_lost_to_overlapped_calls(driver: DriverKind) {
         socket.recv(room(1), |_| ()).expect("started");
         let again = socket.clone();
         let error = in_time(move || again.connect(address)).expect_err("on its way");
-        assert_eq!(error.raw_os_error(), Some(libc::EALREADY), "S182");
+        assert_eq!(error.raw_os_error(), Some(crate::util::codes::EALREADY), "S182");
     });
 }
 
@@ -216,12 +216,12 @@ fn a_connect_that_is_on_its_way_says_so(driver: DriverKind) {
         would_block(socket.connect(address));
         let code = || socket.connect(address).expect_err("S182").raw_os_error();
         for _ in 0..3 {
-            assert_eq!(code(), Some(libc::EALREADY));
+            assert_eq!(code(), Some(crate::util::codes::EALREADY));
         }
         assert_eq!(socket.peer_addr().expect_err("not yet").kind(), ErrorKind::NotConnected);
         make_room(&listener, fillers);
-        until("it is connected", || code() == Some(libc::EISCONN));
-        assert_eq!(code(), Some(libc::EISCONN));
+        until("it is connected", || code() == Some(crate::util::codes::EISCONN));
+        assert_eq!(code(), Some(crate::util::codes::EISCONN));
         assert_eq!(socket.peer_addr().expect("connected"), address);
 
         // The common case: somebody listens, and the second call may find it done.
@@ -232,8 +232,8 @@ fn a_connect_that_is_on_its_way_says_so(driver: DriverKind) {
         would_block(socket.connect(address));
         until("it is connected", || match socket.connect(address) {
             Ok(()) => panic!("it was a call before that connected"),
-            Err(e) if e.raw_os_error() == Some(libc::EALREADY) => false,
-            Err(e) => e.raw_os_error() == Some(libc::EISCONN),
+            Err(e) if e.raw_os_error() == Some(crate::util::codes::EALREADY) => false,
+            Err(e) => e.raw_os_error() == Some(crate::util::codes::EISCONN),
         });
         let (mut accepted, _) = listener.accept().expect("accepted");
         accepted.write_all(b"hello").expect("written");
@@ -243,7 +243,7 @@ fn a_connect_that_is_on_its_way_says_so(driver: DriverKind) {
         assert_eq!(&got.take().remove(0).buffer[..], b"hello");
         socket.set_nonblocking(false);
         let connected = socket.connect(address).expect_err("it is connected");
-        assert_eq!(connected.raw_os_error(), Some(libc::EISCONN));
+        assert_eq!(connected.raw_os_error(), Some(crate::util::codes::EISCONN));
     });
 }
 
@@ -262,7 +262,7 @@ fn a_connect_that_is_refused_says_so(driver: DriverKind) {
         nonblocking.set_nonblocking(true);
         would_block(nonblocking.connect(address));
         until("the answer", || match nonblocking.connect(address).expect_err("nobody listens") {
-            e if e.raw_os_error() == Some(libc::EALREADY) => false,
+            e if e.raw_os_error() == Some(crate::util::codes::EALREADY) => false,
             e => {
                 refused(e);
                 true

@@ -23,8 +23,8 @@ use crate::{
         PATIENCE, assert_same,
         child::alone,
         connection, pattern,
-        proc::{open_descriptors, resident, scaled},
-        reset,
+        proc::{open_descriptors, resident},
+        reset, scaled,
     },
 };
 

@@ -11,7 +11,7 @@ use completion_port::{Buffer, CompletionPort, DriverKind, Release, Waking};
 
 use crate::{
     kit::{SetOnDrop, echo, open},
-    util::{pair, pattern, proc::scaled, until},
+    util::{pair, pattern, scaled, until},
 };
 
 crate::on_each_driver!(a_flood_does_not_starve_the_quiet, posts_do_not_starve_connections);

@@ -16,7 +16,7 @@ use completion_port::{
 
 use crate::{
     kit::{Port, Puppet, echo, exact, open, post, queued_and_running, waiting},
-    util::{connection, for_good, pair, pattern, proc::scaled, until},
+    util::{connection, for_good, pair, pattern, scaled, until},
 };
 
 crate::on_each_driver!(

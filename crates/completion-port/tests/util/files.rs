@@ -3,7 +3,6 @@
 use std::{
     env,
     fs::{self, File, OpenOptions},
-    os::unix::fs::FileExt,
     path::PathBuf,
     process,
     sync::atomic::{AtomicUsize, Ordering},
@@ -28,14 +27,20 @@ pub fn opened(content: &[u8], how: &OpenOptions) -> File {
     let path = path();
     fs::write(&path, content).expect("a file can be made");
     let file = how.open(&path).expect("it can be opened");
-    fs::remove_file(&path).expect("it can be removed");
+    super::sys::unname(&path);
     file
 }
 
 /// What is in it.
 pub fn content(file: &File) -> Vec<u8> {
     let mut bytes = vec![0; file.metadata().expect("an open file").len() as usize];
-    file.read_exact_at(&mut bytes, 0).expect("all of it");
+    let mut read = 0;
+    while read < bytes.len() {
+        let more =
+            super::sys::read_at(file, &mut bytes[read..], read as u64).expect("it can be read");
+        assert_ne!(more, 0, "it is as long as it says");
+        read += more;
+    }
     bytes
 }
 

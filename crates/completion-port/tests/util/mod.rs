@@ -9,9 +9,13 @@
 pub mod busy;
 pub mod cancels;
 pub mod child;
+pub mod codes;
 pub mod drivers;
 pub mod files;
+#[cfg_attr(windows, path = "proc_windows.rs")]
+#[cfg_attr(not(windows), path = "proc_linux.rs")]
 pub mod proc;
+pub mod sys;
 
 use std::{
     any::Any,
@@ -244,4 +248,14 @@ pub fn for_good<T: Send + Sync + 'static>(value: T) -> &'static T {
     let kept: &'static T = Box::leak(Box::new(value));
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
     kept
+}
+
+/// So many as wanted, or what the limit on descriptors leaves to one test beside others, each taking `descriptors`.
+pub fn scaled(what: &str, wanted: usize, descriptors: usize) -> usize {
+    let limit = proc::descriptor_limit();
+    let count = wanted.min(limit / 8 / descriptors).max(1);
+    drivers::say_once(&format!(
+        "scale: {count} {what} (wanted {wanted}; the limit is {limit} descriptors)"
+    ));
+    count
 }

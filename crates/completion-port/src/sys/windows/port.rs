@@ -151,13 +151,15 @@ impl Port {
         }
     }
 
-    /// Sleeps alertably, and puts aside what comes. Whether there is something.
+    /// Sleeps, alertably if it sleeps at all, and puts aside what comes. Whether there is something.
     pub(super) fn nap(&self, timeout: Option<Duration>) -> io::Result<bool> {
         if !self.stashed().is_empty() {
             return Ok(true);
         }
         let mut entries = no_entries();
-        let taken = self.take(timeout, true, &mut entries)?;
+        // Who only asks must not be called: the call may be what the sleep that follows is to be ended by.
+        let alertable = timeout != Some(Duration::ZERO);
+        let taken = self.take(timeout, alertable, &mut entries)?;
         self.stashed().extend_from_slice(&entries[..taken]);
         Ok(taken > 0)
     }

@@ -8,8 +8,6 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::drivers::say_once;
-
 /// Open descriptors of the process.
 pub fn open_descriptors() -> usize {
     // The listing itself has one open.
@@ -28,14 +26,6 @@ pub fn limit_descriptors(limit: usize) {
         .expect("a limit may be lowered");
 }
 
-/// So many as wanted, or what the limit on descriptors leaves to one test beside others, each taking `descriptors`.
-pub fn scaled(what: &str, wanted: usize, descriptors: usize) -> usize {
-    let limit = descriptor_limit();
-    let count = wanted.min(limit / 8 / descriptors).max(1);
-    say_once(&format!("scale: {count} {what} (wanted {wanted}; the limit is {limit} descriptors)"));
-    count
-}
-
 /// Memory of the process that is resident, in bytes. Its program's pages are not: the system maps those as it sees fit.
 pub fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("/proc is there");
@@ -50,6 +40,13 @@ pub struct Cost {
     pub switches: u64,
     pub cpu: Duration,
     pub asleep: bool,
+}
+
+impl Cost {
+    /// How often the thread was switched since then; `None` where the system does not tell.
+    pub fn switches_since(&self, before: &Cost) -> Option<u64> {
+        Some(self.switches - before.switches)
+    }
 }
 
 /// What each thread of the process has cost, but for the one that asks.
