@@ -56,8 +56,8 @@ pub(crate) type Raw = RawFd;
 /// It names nothing.
 pub(crate) const NOTHING: Raw = -1;
 
-/// How much more than on Linux a handle and an operation take.
-pub(crate) const MORE: usize = 0;
+/// How much more than on Linux a handle and an operation take. A lock of Apple's is a word longer, and a handle has two.
+pub(crate) const MORE: usize = if cfg!(target_vendor = "apple") { 16 } else { 0 };
 
 /// What a driver keeps in each operation: nothing.
 #[derive(Default)]
