@@ -70,6 +70,38 @@ build_programs() {
   cargo build --quiet --release --locked --workspace --bins
 }
 
+# use_toolchain_web: from here on Rust is what ci/toolchain-web has put in $TOOLS. rustup's proxies are passed by: call cargo
+# as "${WEB_CARGO[@]}" and clippy as "${WEB_CLIPPY[@]}".
+use_toolchain_web() {
+  local usr=$TOOLS/web/usr
+  export PATH=$usr/bin:$PATH LD_LIBRARY_PATH=$usr/lib/x86_64-linux-gnu
+  # What is unstable in it is used to build its own standard library.
+  export RUSTC=$usr/bin/rustc RUSTDOC=$usr/bin/rustdoc RUSTC_BOOTSTRAP=1
+  unset RUSTUP_TOOLCHAIN
+  # shellcheck disable=SC2034 # for those who source this
+  WEB_CARGO=("$usr/bin/cargo")
+  # shellcheck disable=SC2034 # and this
+  WEB_CLIPPY=("$usr/bin/cargo-clippy" clippy)
+}
+
+# use_wine: from here on `wine` runs in the prefix of ci/toolchain-windows, and cargo links and runs programs for Windows. One
+# server for all, which stop_wine ends, with whatever still runs in it.
+use_wine() {
+  export WINEPREFIX=$TOOLS/wine WINEARCH=win64 WINEDEBUG=-all
+  unset DISPLAY WAYLAND_DISPLAY
+  export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
+  # Each program is bounded: one that hangs must not take the whole run with it.
+  export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER="timeout --verbose --kill-after=5 ${WINE_SECONDS:-240} wine"
+}
+
+stop_wine() {
+  local server
+  for server in wineserver wineserver-stable /usr/lib/wine/wineserver; do
+    ! command -v "$server" >/dev/null || break
+  done
+  timeout 30 "$server" --kill 2>/dev/null || true
+}
+
 # wait_until SECONDS COMMAND...: asks again and again until the command succeeds.
 wait_until() {
   local end=$((SECONDS + $1))

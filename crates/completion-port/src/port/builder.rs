@@ -121,7 +121,7 @@ impl Builder {
             return choose::simulate(network, pool);
         }
         let places = limit.min(processors()).min(Set::MOST);
-        let user = if self.routines { User::Routines } else { User::Port { limit } };
+        let user = if self.routines { User::Routines } else { User::Port };
         choose::choose(self.driver, pool, places, user)
     }
 

@@ -77,8 +77,8 @@ const NAMED: [DriverKind; 5] = [
 /// Who a driver is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
-    /// A completion port, at which so many threads are to run.
-    Port { limit: usize },
+    /// A completion port.
+    Port,
     /// The routines of one thread.
     Routines,
 }
@@ -201,7 +201,7 @@ pub fn probe() -> Vec<Probed> {
             let made = pool
                 .as_ref()
                 .map_err(|e| e.to_string())
-                .and_then(|pool| open(kind, pool, 1, User::Port { limit: 1 }).map(drop));
+                .and_then(|pool| open(kind, pool, 1, User::Port).map(drop));
             Probed { kind, refusal: made.err() }
         })
         .collect()
@@ -305,9 +305,8 @@ fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize, user: User) -> Result
 #[cfg(windows)]
 fn windows(pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
     let driver: Box<dyn Driver> = match user {
-        User::Port { limit } => Box::new(
-            os::Port::new(pool.clone(), limit)
-                .map_err(|e| format!("the system's port failed: {e}"))?,
+        User::Port => Box::new(
+            os::Port::new(pool.clone()).map_err(|e| format!("the system's port failed: {e}"))?,
         ),
         User::Routines => Box::new(os::Apc::new(pool.clone())),
     };

@@ -169,7 +169,12 @@ fn with_a_thousand_operations_pending(driver: DriverKind) {
         drop(sockets);
         clients.into_iter().for_each(reset);
         // What a thread had besides, the system may have taken back meanwhile.
-        assert!(open_descriptors() + 2 * count <= before, "of {before}: {}", open_descriptors());
+        // Wine counts none.
+        assert!(
+            before == 0 || open_descriptors() + 2 * count <= before,
+            "of {before}: {}",
+            open_descriptors()
+        );
     });
 }
 

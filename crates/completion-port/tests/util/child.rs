@@ -13,6 +13,9 @@ use super::drivers::running_test;
 /// Names the test that is to run its body in this process.
 const ALONE: &str = "COMPLETION_PORT_TEST_ALONE";
 
+/// What runs this test binary where the system cannot by itself: an emulator, with its arguments.
+const RUNNER: &str = "COMPLETION_PORT_TEST_RUNNER";
+
 /// The child says this when the body has run: a name that matches no test would pass too.
 const RAN: &str = "the body of the test has run";
 
@@ -46,7 +49,17 @@ pub fn alone_as(
 
 /// This test binary, once more.
 pub fn itself<const N: usize>(arguments: [&str; N]) -> Command {
-    let mut command = Command::new(env::current_exe().expect("the test binary has a path"));
+    let binary = env::current_exe().expect("the test binary has a path");
+    let runner = env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(program) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary);
+            command
+        }
+        None => Command::new(binary),
+    };
     command.args(arguments);
     command
 }

@@ -57,6 +57,16 @@ pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
     ),
     ("extensions::a_socket_is_used_again", Where::Wine, "TF_REUSE_SOCKET does nothing"),
     (
+        "association::leaves_routines_that_were_started_before",
+        Where::Wine,
+        "a routine's operation ends with a packet at the port that its socket was associated with since",
+    ),
+    (
+        "transmit_file::survive_the_thread_that_started_them",
+        Where::Wine,
+        "what a thread has started is not carried out when it has exited",
+    ),
+    (
         "close::of_a_listener_ends_its_accepts",
         Where::Windows,
         "a listener cannot be shut down: it takes connections until its last handle is dropped",

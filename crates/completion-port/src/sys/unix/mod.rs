@@ -62,8 +62,8 @@ pub(crate) const SHUTDOWN_WAKES_READERS: bool = true;
 /// Whether what is over when its start returns is brought in by the thread's waits all the same.
 pub(crate) const OVER_COMES_LATER: bool = false;
 
-/// How much more than on Linux a handle and an operation take.
-pub(crate) const MORE: usize = 0;
+/// How much more than on Linux a handle and an operation take. A lock of Apple's is a word longer, and a handle has two.
+pub(crate) const MORE: usize = if cfg!(target_vendor = "apple") { 16 } else { 0 };
 
 /// What a driver keeps in each operation: nothing.
 #[derive(Default)]

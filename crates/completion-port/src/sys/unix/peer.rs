@@ -5,11 +5,13 @@ use std::{mem, net::SocketAddr};
 use socket2::{SockAddr, SockAddrStorage};
 
 /// Room for an address that the system writes.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // asked by the io_uring driver
 pub(crate) struct Peer {
     address: SockAddrStorage,
     len: libc::socklen_t,
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // asked by the io_uring driver
 impl Peer {
     pub(crate) fn new() -> Self {
         let address = SockAddrStorage::zeroed();

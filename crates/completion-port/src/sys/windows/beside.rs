@@ -103,23 +103,37 @@ pub(in crate::sys) fn sleep(
             };
         }
     }
+    let closed: Vec<usize> = sockets.iter().filter_map(Selected::closed).collect();
     drop(sockets);
-    all.iter().map(Beside::is_there).collect()
+    let told = |one: &Beside<'_>| match one {
+        Beside::Socket(socket, _) if closed.contains(&raw(socket)) => Ok(true),
+        one => one.is_there(),
+    };
+    all.iter().map(told).collect()
 }
 
-/// Who sleeps on sockets now: each socket, with the event that ends the sleep.
-static SLEEPERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+/// A sleep on a socket.
+struct Sleeper {
+    socket: usize,
+    /// What ends it.
+    event: usize,
+    /// The socket was closed meanwhile.
+    closed: bool,
+}
 
-fn sleepers() -> MutexGuard<'static, Vec<(usize, usize)>> {
+static SLEEPERS: Mutex<Vec<Sleeper>> = Mutex::new(Vec::new());
+
+fn sleepers() -> MutexGuard<'static, Vec<Sleeper>> {
     SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes who sleeps on this socket, which was closed: elsewhere it is told by being shut down.
 pub(crate) fn closed(descriptor: &Descriptor) {
     let socket = raw(descriptor);
-    for (_, event) in sleepers().iter().filter(|(of, _)| *of == socket) {
+    for sleeper in sleepers().iter_mut().filter(|sleeper| sleeper.socket == socket) {
+        sleeper.closed = true;
         // SAFETY: open while it is listed, behind the lock.
-        unsafe { SetEvent(*event as HANDLE) };
+        unsafe { SetEvent(sleeper.event as HANDLE) };
     }
 }
 
@@ -147,15 +161,27 @@ impl Selected {
         {
             return Err(status::last_of_socket());
         }
-        sleepers().push((socket, event.as_raw_handle() as usize));
+        sleepers().push(Sleeper { socket, event: event.as_raw_handle() as usize, closed: false });
         Ok(Self { socket, event })
+    }
+}
+
+impl Selected {
+    /// The socket, if it was closed meanwhile.
+    fn closed(&self) -> Option<usize> {
+        let event = self.event.as_raw_handle() as usize;
+        let sleepers = sleepers();
+        sleepers
+            .iter()
+            .find(|sleeper| sleeper.event == event && sleeper.closed)
+            .map(|sleeper| sleeper.socket)
     }
 }
 
 impl Drop for Selected {
     fn drop(&mut self) {
         let event = self.event.as_raw_handle() as usize;
-        sleepers().retain(|(_, listed)| *listed != event);
+        sleepers().retain(|sleeper| sleeper.event != event);
         // SAFETY: the socket is borrowed longer than this lives.
         unsafe { WSAEventSelect(self.socket as SOCKET, 0, 0) };
     }

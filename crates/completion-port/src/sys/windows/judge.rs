@@ -95,12 +95,25 @@ pub(super) unsafe fn judge(op: NonNull<Header>, pool: &Arc<Pool>) -> io::Result<
     }
 }
 
+/// So often is looked whether the outcome of an operation that is over is written down.
+const LONGEST_LOOK: u32 = 10_000;
+
 /// What the kernel says: how many bytes, or why not.
 ///
 /// # Safety
 ///
 /// As for [`judge`].
 unsafe fn outcome(op: NonNull<Header>) -> io::Result<usize> {
+    // That it is over can be known before it is written down (S27), but not for long. Wine tells of an operation whose thread has exited
+    // without having done it: that is started again, as on other systems (S106).
+    let mut looks = 0;
+    while slot::is_pending(op) {
+        looks += 1;
+        if looks > LONGEST_LOOK {
+            return Err(error::cancelled());
+        }
+        std::thread::yield_now();
+    }
     // SAFETY: owned by the caller, and the kernel is done with it.
     let (header, slot) = unsafe { (op.as_ref(), &mut *slot::of(op)) };
     match slot.told {

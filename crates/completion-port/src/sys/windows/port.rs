@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::Type;
 use windows_sys::Win32::{
     Foundation::{
         ERROR_INVALID_PARAMETER, FALSE, GetLastError, HANDLE, INVALID_HANDLE_VALUE,
@@ -56,6 +57,10 @@ const SKIPS: u32 = 2;
 /// A socket that is not associated.
 const GUEST: u32 = 3;
 
+/// Who runs is decided by the library's scheduler, on every system: were the kernel to hold packets back from who looks after a worker
+/// that does not come back, nobody could.
+const NO_LIMIT: u32 = i32::MAX as u32;
+
 /// So many packets at once.
 const BATCH: usize = 64;
 
@@ -63,8 +68,7 @@ const BATCH: usize = 64;
 pub(super) struct Queue(OwnedHandle);
 
 impl Queue {
-    fn new(limit: usize) -> io::Result<Self> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    fn new(limit: u32) -> io::Result<Self> {
         // SAFETY: a new port with nothing associated.
         let port =
             unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, limit) };
@@ -112,9 +116,9 @@ unsafe impl Send for Port {}
 unsafe impl Sync for Port {}
 
 impl Port {
-    pub(crate) fn new(pool: Arc<Pool>, limit: usize) -> io::Result<Self> {
+    pub(crate) fn new(pool: Arc<Pool>) -> io::Result<Self> {
         Ok(Self {
-            queue: Arc::new(Queue::new(limit)?),
+            queue: Arc::new(Queue::new(NO_LIMIT)?),
             stash: Mutex::default(),
             woken: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -220,6 +224,10 @@ impl Driver for Port {
         }
         if medium == Medium::Socket {
             socket::ignore_unreachable(descriptor);
+        }
+        if medium == Medium::Socket && sock_ref(descriptor).r#type()? == Type::DGRAM {
+            // The system's skipping is not to be trusted with datagrams (so libuv found, and does without).
+            return Ok(TELLS_ALL);
         }
         let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
         // SAFETY: an open handle. Refused, it tells of all.

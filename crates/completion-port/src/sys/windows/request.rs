@@ -87,17 +87,21 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
     let without_routine =
         matches!(header.kind, OpKind::Accept | OpKind::AcceptEach | OpKind::TransmitFile)
             || (header.kind == OpKind::AcceptWith && !matches!(work.detail, Detail::FirstData(_)))
-            || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)))
-            || header.kind.receives_datagrams();
-    let means = if means == Means::Routine && without_routine { Means::Event } else { means };
+            || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)));
+    let by_event = means == Means::Routine && without_routine
+        // A datagram that is too long fails its receive at once, and whether the packet or the routine comes all the same, systems differ.
+        || header.kind.receives_datagrams();
+    let means = if by_event { Means::Event } else { means };
     let mut watched = None;
     if means == Means::Event {
         let guest = match Guest::new(op) {
             Ok(guest) => Box::new(guest),
             Err(e) => return Begun::Failed(e),
         };
+        // The lowest bit: no packet comes besides, if the socket belongs to a port (GetQueuedCompletionStatus).
+        let event = guest.event().map_addr(|address| address | 1);
         // SAFETY: owned.
-        unsafe { (*slot::of(op)).overlapped.hEvent = guest.event() };
+        unsafe { (*slot::of(op)).overlapped.hEvent = event };
         watched = Some(guest.to_watch());
         // SAFETY: owned.
         unsafe { (*slot::of(op)).guest = Some(guest) };

@@ -2,7 +2,10 @@
 
 use std::{cell::UnsafeCell, mem, mem::offset_of, ptr::NonNull, sync::Arc};
 
-use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::Win32::{
+    Foundation::{NTSTATUS, STATUS_PENDING},
+    System::IO::OVERLAPPED,
+};
 
 use super::{apc::Inbox, guest::Guest, port::Queue};
 use crate::operation::Header;
@@ -55,6 +58,13 @@ impl Home {
 pub(super) fn of(op: NonNull<Header>) -> *mut Slot {
     // SAFETY: of a header that exists; the cell's content is not touched.
     unsafe { UnsafeCell::raw_get(&raw const (*op.as_ptr()).slot) }
+}
+
+/// Whether the kernel has not written down yet what the operation came to.
+pub(super) fn is_pending(op: NonNull<Header>) -> bool {
+    // SAFETY: of an operation that exists; the kernel may be writing the number.
+    let status = unsafe { (&raw const (*of(op)).overlapped.Internal).read_volatile() };
+    status as NTSTATUS == STATUS_PENDING
 }
 
 /// The overlapped structure of an operation, for the kernel.
