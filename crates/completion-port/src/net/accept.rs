@@ -39,7 +39,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     /// Starts to accept one connection and to receive its first data into the spare room of `buffer`: `AcceptEx` with a receive length
     /// (S137). It completes when the peer has sent anything, with the bytes of that, or with `Ok(0)` if it has ended without a word (S138).
     /// [`Completion::accepted`](crate::Completion::accepted) is the new socket, [`Completion::addresses`](crate::Completion::addresses)
-    /// both its addresses. (Of a Unix listener it is [`accepted_unix`](crate::Completion::accepted_unix), and there are no addresses.)
+    /// both its addresses. (Of a Unix listener it is `Completion::accepted_unix`, and there are no addresses.)
     ///
     /// Accepts are served in call order (S145). One that has its connection does not hold up the next while it waits for data; but a silent
     /// client keeps it, with its buffer, until it is cancelled: [`Handle::half_accepted`] tells for how long (S144). A cancelled one, or

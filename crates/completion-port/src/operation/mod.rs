@@ -167,6 +167,7 @@ impl OpKind {
     }
 
     /// Whether it does nothing until others act.
+    #[allow(dead_code)] // not every driver asks
     pub(crate) fn only_waits(self) -> bool {
         use OpKind::{Accept, AcceptEach, AcceptWith, Recv, RecvLent};
         matches!(self, Recv | RecvLent | Accept | AcceptEach | AcceptWith)
@@ -298,7 +299,7 @@ pub(crate) enum Detail {
     /// The same, for several buffers.
     Vectored(Box<sys::Vectored>),
     /// Where the system puts the address of who was accepted.
-    Peer(Box<sys::Peer>),
+    Peer(#[allow(dead_code)] Box<sys::Peer>), // where an accept returns it, nobody looks here
     /// Of an accept that has its connection, and waits for the first data.
     FirstData(Box<FirstData>),
     TransmitFile(Box<sys::TransmitFile>),
@@ -360,6 +361,7 @@ impl Header {
         self.raise(PIPE);
     }
 
+    #[allow(dead_code)] // not every system has pipes that differ
     pub(crate) fn is_pipe(&self) -> bool {
         self.has(PIPE)
     }
@@ -399,6 +401,7 @@ impl Header {
     }
 
     /// Whether it is to be tried at once, the first time that this is asked.
+    #[allow(dead_code)] // not every driver asks
     pub(crate) fn is_for_at_once(&self) -> bool {
         self.has(AT_ONCE) && self.flags.fetch_and(!AT_ONCE, Ordering::AcqRel) & AT_ONCE != 0
     }
@@ -455,6 +458,7 @@ impl Header {
     /// # Safety
     ///
     /// As for [`Header::work`].
+    #[allow(dead_code)] // not every driver asks
     pub(crate) unsafe fn unsent(&self) -> &[u8] {
         // SAFETY: handed on.
         let work = unsafe { self.work() };
