@@ -15,7 +15,7 @@
 //! | several drivers, and fewer threads than those | [`drivers`] |
 //! | a flood does not starve the quiet | [`fairness`] |
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "../util/mod.rs"]
 mod util;
@@ -26,6 +26,9 @@ mod blocked;
 mod burning;
 mod drivers;
 mod fairness;
+#[cfg(target_os = "linux")]
+mod held_page;
+#[cfg(target_os = "linux")]
 mod idle;
 mod late;
 mod lifo;

@@ -14,6 +14,22 @@ pub fn socket_of<K, T>(handle: &Handle<K, T>) -> Option<SocketOf<'_>> {
     return handle.as_socket().map(SocketOf);
 }
 
+/// Whether this is Wine, and not Windows.
+pub fn is_wine() -> bool {
+    #[cfg(unix)]
+    return false;
+    #[cfg(windows)]
+    // SAFETY: a library that every process has, and a name; the address is only looked at.
+    return unsafe {
+        use windows_sys::{
+            Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress},
+            core::w,
+        };
+        GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), c"wine_get_version".as_ptr().cast())
+            .is_some()
+    };
+}
+
 /// A socket that is owned.
 #[cfg(unix)]
 pub type OwnedSocket = std::os::fd::OwnedFd;
