@@ -14,6 +14,9 @@
 //! | promise 7: nothing waits for a worker that burns the processor | [`burning`] |
 //! | several drivers, and fewer threads than those | [`drivers`] |
 //! | a flood does not starve the quiet | [`fairness`] |
+//!
+//! Linux only is what /proc has to tell ([`idle`]: that no thread moves) and what needs userfaultfd (a page fault that lasts). Where a
+//! system tells nothing of blocked threads (Wine), what a port can only see for itself is skipped, and said to be.
 
 #![cfg(any(target_os = "linux", windows))]
 
