@@ -15,6 +15,9 @@
 //! | a deadline of the port passed | 258 `WAIT_TIMEOUT` | 10060 `WSAETIMEDOUT` | `ETIMEDOUT` | [`TimedOut`](Situation::TimedOut) |
 //! | too much is queued on the handle | 10035 `WSAEWOULDBLOCK` | 10035 | kind `WouldBlock` | [`TooManyQueued`](Situation::TooManyQueued) |
 //!
+//! On Windows a completion has Winsock's number, whoever told of it, and of files the packet's; of a datagram that found no receiver it is
+//! 10061. A deadline is 10060 there, and what is cancelled 995.
+//!
 //! The end of a stream is no error: a receive completes with `Ok(0)`. A reset is never read as one.
 
 use std::io;

@@ -4,7 +4,7 @@ mod util;
 
 use std::sync::{Arc, LazyLock};
 
-use completion_port::{Buffer, CompletionPort, DriverKind, PoolOptions};
+use completion_port::{Buffer, CompletionPort, PoolOptions};
 use proptest::prelude::*;
 
 #[test]
@@ -19,7 +19,7 @@ const LENT: usize = 4096;
 
 fn open() -> CompletionPort<(), ()> {
     let pool = PoolOptions::new().buffer_size(LENT).limit(4);
-    CompletionPort::builder().driver(DriverKind::Readiness).pool(pool).build().expect("a port")
+    CompletionPort::builder().pool(pool).build().expect("a port")
 }
 
 /// For the cases of one property, which run one after the other: each counts what is lent.

@@ -1,5 +1,5 @@
 //! Where io_uring is denied (a container's seccomp profile, an old kernel, a low memlock limit) the port comes up on readiness, says why,
-//! and works. The whole suite of the promises under such a filter is in `promises/drivers.rs`.
+//! and works. Linux only: nobody else has io_uring, or such filters. The whole suite of the promises under such a filter is in `promises/drivers.rs`.
 
 #![cfg(target_os = "linux")]
 

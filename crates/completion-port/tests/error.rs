@@ -8,7 +8,7 @@ use std::{
 };
 
 use completion_port::{Buffer, CompletionPort, TcpSocket, error::Situation};
-use util::{get, pair, pattern, reset, until};
+use util::{codes, get, pair, pattern, reset, until};
 
 fn port() -> CompletionPort<(), ()> {
     CompletionPort::builder().queue_limit(1).build().expect("a port")
@@ -27,7 +27,7 @@ fn the_peer_reset_the_connection() {
     reset(client);
     assert_eq!(
         told(&get(&port).result.expect_err("reset")),
-        (Some(Situation::PeerReset), Some(libc::ECONNRESET))
+        (Some(Situation::PeerReset), Some(codes::ECONNRESET))
     );
 }
 
@@ -48,7 +48,7 @@ fn the_peer_was_sent_more_after_it_had_closed() {
     });
     let (situation, code) = told(&last.expect("a send fails"));
     assert_eq!(situation, Some(Situation::PeerReset));
-    assert!(matches!(code, Some(libc::EPIPE | libc::ECONNRESET)), "{code:?}");
+    assert!(matches!(code, Some(codes::EPIPE | codes::ECONNRESET)), "{code:?}");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn nobody_listens_there() {
         .expect("started");
     assert_eq!(
         told(&get(&port).result.expect_err("refused")),
-        (Some(Situation::ConnectionRefused), Some(libc::ECONNREFUSED))
+        (Some(Situation::ConnectionRefused), Some(codes::ECONNREFUSED))
     );
 }
 
@@ -80,7 +80,7 @@ fn this_side_closed_the_handle() {
     server.close();
     assert_eq!(
         told(&get(&port).result.expect_err("closed")),
-        (Some(Situation::LocalClose), Some(libc::ECONNABORTED))
+        (Some(Situation::LocalClose), Some(codes::ECONNABORTED))
     );
 }
 
@@ -92,13 +92,13 @@ fn the_operation_was_cancelled() {
     assert!(server.cancel(id));
     assert_eq!(
         told(&get(&port).result.expect_err("cancelled")),
-        (Some(Situation::Cancelled), Some(libc::ECANCELED))
+        (Some(Situation::Cancelled), Some(codes::ECANCELED))
     );
     server.recv_lent(()).expect("started");
     let left = port.close();
     assert_eq!(
         told(left[0].result.as_ref().expect_err("the port closed")),
-        (Some(Situation::Cancelled), Some(libc::ECANCELED))
+        (Some(Situation::Cancelled), Some(codes::ECANCELED))
     );
 }
 
@@ -109,7 +109,7 @@ fn a_deadline_of_the_port_passed() {
     server.end(Duration::from_millis(1), ()).expect("started");
     assert_eq!(
         told(&get(&port).result.expect_err("late")),
-        (Some(Situation::TimedOut), Some(libc::ETIMEDOUT))
+        (Some(Situation::TimedOut), Some(codes::ETIMEDOUT))
     );
 }
 
@@ -141,13 +141,13 @@ fn not_everything_is_a_situation() {
 #[test]
 fn codes_and_kinds_are_told_alike() {
     let codes = [
-        (libc::ECONNRESET, Situation::PeerReset),
-        (libc::EPIPE, Situation::PeerReset),
-        (libc::ECONNREFUSED, Situation::ConnectionRefused),
-        (libc::ECONNABORTED, Situation::LocalClose),
-        (libc::ECANCELED, Situation::Cancelled),
-        (libc::EMSGSIZE, Situation::Truncated),
-        (libc::ETIMEDOUT, Situation::TimedOut),
+        (codes::ECONNRESET, Situation::PeerReset),
+        (codes::EPIPE, Situation::PeerReset),
+        (codes::ECONNREFUSED, Situation::ConnectionRefused),
+        (codes::ECONNABORTED, Situation::LocalClose),
+        (codes::ECANCELED, Situation::Cancelled),
+        (codes::EMSGSIZE, Situation::Truncated),
+        (codes::ETIMEDOUT, Situation::TimedOut),
     ];
     for (code, situation) in codes {
         assert_eq!(Situation::of(&io::Error::from_raw_os_error(code)), Some(situation), "{code}");
@@ -164,7 +164,7 @@ fn codes_and_kinds_are_told_alike() {
     for (kind, situation) in kinds {
         assert_eq!(Situation::of(&kind.into()), Some(situation), "{kind}");
     }
-    for none in [libc::EMFILE, libc::ENOTCONN, libc::EISCONN, libc::EINVAL, libc::EADDRINUSE] {
+    for none in [codes::EMFILE, codes::ENOTCONN, codes::EISCONN, codes::EINVAL, codes::EADDRINUSE] {
         assert_eq!(Situation::of(&io::Error::from_raw_os_error(none)), None, "{none}");
     }
 }
@@ -174,7 +174,11 @@ fn codes_and_kinds_are_told_alike() {
 fn the_reset_of_these_tests_is_one() {
     let (mut server, client) = util::connection();
     reset(client);
-    assert_eq!(server.read(&mut [0; 8]).expect_err("reset").kind(), io::ErrorKind::ConnectionReset);
+    let read = server.read(&mut [0; 8]);
+    // Wine tells of a reset once, and its own server may have heard it already: it reads as an end then.
+    if !util::sys::is_wine() {
+        assert_eq!(read.expect_err("reset").kind(), io::ErrorKind::ConnectionReset);
+    }
     let (mut server, mut client) = util::connection();
     client.write_all(&pattern(0, 4)).expect("written");
     drop(client);

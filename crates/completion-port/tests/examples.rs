@@ -6,7 +6,6 @@ mod chat;
 mod echo_client;
 #[path = "../examples/event_echo_server.rs"]
 mod event_echo_server;
-#[cfg(target_os = "linux")]
 #[path = "../examples/file_server.rs"]
 mod file_server;
 #[path = "../examples/iocp_echo_server.rs"]
@@ -153,7 +152,6 @@ fn a_slow_reader_is_dropped() {
 }
 
 /// Several at once, one that connects and says nothing, and one that ends without a word.
-#[cfg(target_os = "linux")]
 #[test]
 fn the_file_server_sends_head_file_and_tail() {
     const LEN: usize = 3 << 20;
@@ -162,7 +160,7 @@ fn the_file_server_sends_head_file_and_tail() {
     let path = std::env::temp_dir().join(format!("file-server-{}", std::process::id()));
     std::fs::write(&path, util::pattern(0, LEN)).expect("written");
     let file = std::fs::File::open(&path).expect("a file");
-    std::fs::remove_file(&path).expect("its name is not needed");
+    util::sys::unname(&path);
     thread::spawn(move || file_server::serve(listener, file));
     let connect = || util::patient(TcpStream::connect(address).expect("connected"));
     let silent = connect();

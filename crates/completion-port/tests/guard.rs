@@ -3,6 +3,10 @@
 //! The address sanitizer is blind to what the kernel writes through a ring. Here every larger allocation, and with it every owned
 //! buffer, has pages of its own that become inaccessible when it is freed; the pool does the same to buffers that are not lent
 //! ([`PoolOptions::guard`]). A late write is then an `EFAULT` in some completion (or a crash), which is counted and must not be.
+//!
+//! Linux only: pages are made inaccessible by its calls, and it is its rings that write past the sanitizer.
+
+#![cfg(target_os = "linux")]
 
 mod util;
 

@@ -15,15 +15,16 @@ use crate::{
 /// Options of a [`CompletionPort`].
 ///
 /// ```
-/// use completion_port::{CompletionPort, DriverKind};
+/// use completion_port::{CompletionPort, probe};
 /// use std::time::Duration;
 ///
+/// let last = probe().pop().expect("every system has a driver").kind();
 /// let port = CompletionPort::builder()
 ///     .limit(4)
-///     .driver(DriverKind::Readiness)
+///     .driver(last)
 ///     .drain(Duration::from_secs(1))
 ///     .build::<u64, ()>()?;
-/// assert_eq!((port.concurrency(), port.driver().kind()), (4, DriverKind::Readiness));
+/// assert_eq!((port.concurrency(), port.driver().kind()), (4, last));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use super::{
     sync::Arc,
     watch::{Outlook, Sight, Suspect},
 };
-use crate::sys::thread_state::{Observer, Seen};
+use crate::sys::thread_state::{Observation, Observer, Seen};
 
 /// Nobody sleeps on it; its clock moves when it is told to, and processors are spare until they are taken.
 struct Clock {
@@ -358,6 +358,10 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
 /// A worker that a look finds blocked, when nobody is free to have its driver: whoever comes next does.
 #[test]
 fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
+    // Some systems tell nothing of threads, and nobody is ever seen to be blocked (Wine is one).
+    if Observation::here() == Observation::Nothing {
+        return;
+    }
     let (Pair { clock, scheduler, sleeps, seating, _runs }, mut out) =
         pair(Waking::Eager, || thread::park_timeout(Duration::from_secs(1)));
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));

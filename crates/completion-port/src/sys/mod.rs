@@ -6,7 +6,7 @@
 //!
 //! - [`Driver`]: starts operations, reports their ends, can be asked to cancel, slept in by one thread and woken by any. Its rules
 //!   are on the trait. There are `io_uring` (Linux), `readiness` (every Unix: epoll, or the `polling` crate's kqueue),
-//!   `simulated` (a virtual clock and seeded faults) and, to come, `windows`.
+//!   `windows` (the kernel's own ports, and its procedure calls for routines) and `simulated` (a virtual clock and seeded faults).
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.

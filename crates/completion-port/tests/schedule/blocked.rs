@@ -21,7 +21,7 @@ use completion_port::{
 
 use crate::{
     kit::{
-        Inside, Port, Puppet, SetOnDrop, a_moment, burn_until, exact, open, post,
+        Inside, Port, Puppet, SetOnDrop, a_moment, burn_until, exact, observes, open, post,
         queued_and_running, waiting,
     },
     util::{PATIENCE, connection, for_good, until},
@@ -39,12 +39,14 @@ crate::on_each_driver!(
     in_a_contended_mutex,
     in_a_read_of_a_pipe,
     in_a_read_of_a_stream,
-    in_a_page_fault,
     exact_does_not_observe,
     blocking_in_blocking_and_a_panic_in_it,
     blocking_without_a_port_just_runs,
     blocking_in_another_port_counts_nobody_when_it_is_over,
 );
+
+#[cfg(target_os = "linux")]
+crate::on_each_driver!(in_a_page_fault);
 
 /// Which of the two ways makes the port know that a worker blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,9 @@ fn s56_prepared<B: FnOnce() + Send>(
     prepare: impl Fn() + Sync,
     ways: impl Fn() -> (B, Wake),
 ) {
+    if known == Known::Observed && !observes() {
+        return;
+    }
     for waking in [Waking::Eager, Waking::Late] {
         for others in [1, 2] {
             if known == Known::Accounted {
@@ -334,15 +339,16 @@ fn in_a_read_of_a_stream(driver: DriverKind) {
 }
 
 /// A page that nobody has filled: the thread that touches it is held in the middle of an instruction.
+#[cfg(target_os = "linux")]
 fn in_a_page_fault(driver: DriverKind) {
-    if let Err(e) = held_page::HeldPage::new() {
-        crate::util::drivers::say_once(&format!(
-            "skipped, in_a_page_fault: userfaultfd is refused ({e})"
-        ));
+    use crate::{held_page::HeldPage, util::drivers::say_once};
+
+    if let Err(e) = HeldPage::new() {
+        say_once(&format!("skipped, in_a_page_fault: userfaultfd is refused ({e})"));
         return;
     }
     s56(driver, Known::Observed, || {
-        let page = Arc::new(held_page::HeldPage::new().expect("as just now"));
+        let page = Arc::new(HeldPage::new().expect("as just now"));
         let touched = page.clone();
         (move || assert_eq!(touched.touch(), 0), Box::new(move || page.fill()))
     });
@@ -426,114 +432,6 @@ fn blocking_without_a_port_just_runs(driver: DriverKind) {
             assert_eq!(blocking(|| 8), 8);
         });
     });
-}
-
-mod held_page {
-    //! A page of memory that holds whoever touches it, until it is filled (userfaultfd(2)).
-
-    use std::{
-        fs::OpenOptions,
-        io,
-        os::fd::{AsRawFd, FromRawFd, OwnedFd},
-        ptr::NonNull,
-    };
-
-    const UFFD_USER_MODE_ONLY: libc::c_int = 1;
-    const UFFD_API: u64 = 0xAA;
-    const UFFDIO_API: libc::c_ulong = 0xC018_AA3F;
-    const UFFDIO_REGISTER: libc::c_ulong = 0xC020_AA00;
-    const UFFDIO_ZEROPAGE: libc::c_ulong = 0xC020_AA04;
-    const USERFAULTFD_IOC_NEW: libc::c_ulong = 0xAA00;
-    const MISSING: u64 = 1;
-
-    pub struct HeldPage {
-        watcher: OwnedFd,
-        page: NonNull<u8>,
-        size: usize,
-    }
-
-    // SAFETY: the page is only read through it, and filled by the kernel.
-    unsafe impl Send for HeldPage {}
-    // SAFETY: as above.
-    unsafe impl Sync for HeldPage {}
-
-    /// What the calls share: three or four words, the first of which say where.
-    type Words = [u64; 4];
-
-    impl HeldPage {
-        pub fn new() -> io::Result<Self> {
-            let watcher = watcher()?;
-            // Everything that the kernel writes back is in the words.
-            let mut api: Words = [UFFD_API, 0, 0, 0];
-            ask(&watcher, UFFDIO_API, &mut api)?;
-            let size = rustix::param::page_size();
-            // SAFETY: a new mapping, wherever the system likes.
-            let page = unsafe {
-                libc::mmap(
-                    std::ptr::null_mut(),
-                    size,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                    -1,
-                    0,
-                )
-            };
-            let page = if page == libc::MAP_FAILED { None } else { NonNull::new(page.cast()) };
-            let page = page.ok_or_else(io::Error::last_os_error)?;
-            let this = Self { watcher, page, size };
-            ask(&this.watcher, UFFDIO_REGISTER, &mut [this.start(), size as u64, MISSING, 0])?;
-            Ok(this)
-        }
-
-        fn start(&self) -> u64 {
-            self.page.as_ptr() as u64
-        }
-
-        /// Holds the caller until the page is filled.
-        pub fn touch(&self) -> u8 {
-            // SAFETY: the mapping lives as long as `self`.
-            unsafe { self.page.as_ptr().read_volatile() }
-        }
-
-        pub fn fill(&self) {
-            ask(&self.watcher, UFFDIO_ZEROPAGE, &mut [self.start(), self.size as u64, 0, 0])
-                .expect("the page is filled");
-        }
-    }
-
-    impl Drop for HeldPage {
-        fn drop(&mut self) {
-            // SAFETY: mapped by `new`, and nobody has it any more.
-            unsafe { libc::munmap(self.page.as_ptr().cast(), self.size) };
-        }
-    }
-
-    /// By the system call or, where that is refused, by the device.
-    fn watcher() -> io::Result<OwnedFd> {
-        let flags = libc::O_CLOEXEC | UFFD_USER_MODE_ONLY;
-        // SAFETY: it takes flags and returns a descriptor.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
-        if fd >= 0 {
-            // SAFETY: a new descriptor that nobody else has.
-            return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) });
-        }
-        let refused = io::Error::last_os_error();
-        let device = OpenOptions::new().read(true).write(true).open("/dev/userfaultfd");
-        let device = device.map_err(|_| refused)?;
-        // SAFETY: it takes flags and returns a descriptor.
-        let fd = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as _, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-
-    fn ask(watcher: &OwnedFd, what: libc::c_ulong, words: &mut Words) -> io::Result<()> {
-        // SAFETY: no request has more words than these.
-        let result = unsafe { libc::ioctl(watcher.as_raw_fd(), what as _, words.as_mut_ptr()) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
 }
 
 /// S53: in there it has become a worker of the other port, and its number here is somebody else's by now.

@@ -11,10 +11,10 @@ use std::{
 };
 
 use completion_port::{
-    Buffer, Completion, CompletionPort, DriverKind, GetError, OpKind, Release, Waking,
+    Buffer, Completion, CompletionPort, DriverKind, GetError, Observation, OpKind, Release, Waking,
 };
 
-use crate::util::{PATIENCE, until};
+use crate::util::{PATIENCE, drivers::say_once, until};
 
 /// Packets of most tests are told apart by their contexts.
 pub type Port = CompletionPort<(), u32>;
@@ -32,6 +32,15 @@ pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
 /// NT's model as it stands: who is counted is known, and a waiter is woken as soon as the limit allows it.
 pub fn exact(driver: DriverKind, limit: usize) -> Port {
     open(driver, limit, Release::Exact, Waking::Eager)
+}
+
+/// Whether the port can see that a worker is blocked elsewhere; what needs that is skipped otherwise.
+pub fn observes() -> bool {
+    let observes = Observation::here() != Observation::Nothing;
+    if !observes {
+        say_once("skipped: what needs to see that a thread is blocked (this system tells nothing)");
+    }
+    observes
 }
 
 /// What a wait that ended with the port's close is said to have got.

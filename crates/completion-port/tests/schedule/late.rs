@@ -13,7 +13,10 @@ use std::{
 use completion_port::{DriverKind, Release, Waking, blocking};
 
 use crate::{
-    kit::{CLOSED, Port, Puppet, SetOnDrop, burn_until, open, post, queued_and_running, waiting},
+    kit::{
+        CLOSED, Port, Puppet, SetOnDrop, burn_until, observes, open, post, queued_and_running,
+        waiting,
+    },
     util::until,
 };
 
@@ -96,6 +99,9 @@ fn one_that_blocks_is_helped(driver: DriverKind) {
         (2, Release::Exact, false),
         (2, Release::Unlimited, false),
     ] {
+        if limit == 1 && !says_so && !observes() {
+            continue;
+        }
         let port = open(driver, limit, release, Waking::Late);
         thread::scope(|s| {
             let _close = port.close_on_drop();

@@ -14,8 +14,11 @@
 //! | promise 7: nothing waits for a worker that burns the processor | [`burning`] |
 //! | several drivers, and fewer threads than those | [`drivers`] |
 //! | a flood does not starve the quiet | [`fairness`] |
+//!
+//! Linux only is what /proc has to tell ([`idle`]: that no thread moves) and what needs userfaultfd (a page fault that lasts). Where a
+//! system tells nothing of blocked threads (Wine), what a port can only see for itself is skipped, and said to be.
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "../util/mod.rs"]
 mod util;
@@ -26,6 +29,9 @@ mod blocked;
 mod burning;
 mod drivers;
 mod fairness;
+#[cfg(target_os = "linux")]
+mod held_page;
+#[cfg(target_os = "linux")]
 mod idle;
 mod late;
 mod lifo;
