@@ -17,7 +17,7 @@
 //!
 //! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`accept_with`], [`out_of_descriptors`], [`connect`],
 //! [`connect_with`], [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`], [`broadcast`], [`batches`], [`many`], [`inline`]; and
-//! others: [`files`], [`files_end`], [`pipes`], [`unix`]. Timers: [`timers`], and deadlines of operations: [`deadlines`].
+//! others: [`files`], [`files_end`], `files_cost`, [`pipes`], [`unix`]. Timers: [`timers`], `timers_idle`, and deadlines of operations: [`deadlines`].
 
 #![cfg(any(target_os = "linux", windows))]
 
@@ -44,6 +44,8 @@ mod disconnect;
 mod drivers;
 mod end;
 mod files;
+#[cfg(target_os = "linux")]
+mod files_cost;
 mod files_end;
 #[cfg(target_os = "linux")]
 mod idle;
@@ -71,6 +73,8 @@ mod streams;
 mod thread_exit;
 mod timeouts;
 mod timers;
+#[cfg(target_os = "linux")]
+mod timers_idle;
 mod transmit_file;
 #[cfg(target_os = "linux")]
 mod unix;

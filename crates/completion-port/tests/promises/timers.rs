@@ -11,10 +11,7 @@ use std::{
 
 use completion_port::{Completion, CompletionPort, DriverKind, OpKind, TimerId, error::Situation};
 
-use crate::util::{
-    PATIENCE, WayToSleep, assert_nothing_left, child::alone, get, open, pair, situation, take,
-    until,
-};
+use crate::util::{WayToSleep, assert_nothing_left, get, open, pair, situation, take, until};
 
 crate::on_each_driver!(
     one_comes_in_its_time_and_not_before,
@@ -29,10 +26,6 @@ crate::on_each_driver!(
     cancels_race_with_what_is_due,
     a_maker_may_cancel_its_own_timer,
 );
-
-// What the system must tell for these, only Linux tells.
-#[cfg(target_os = "linux")]
-crate::on_each_driver!(one_that_is_not_earlier_wakes_nobody, a_million_cost_no_wake_up);
 
 const MOMENT: Duration = Duration::from_millis(3);
 const LONG: Duration = Duration::from_secs(3600);
@@ -106,31 +99,6 @@ fn one_that_is_earlier_wakes_the_sleeper(driver: DriverKind) {
             until("the last one, too", || port.snapshot().timers == 0);
         });
     }
-}
-
-/// The others' threads do not move. In a process of its own, so that no other test's threads are seen.
-#[cfg(target_os = "linux")]
-fn one_that_is_not_earlier_wakes_nobody(driver: DriverKind) {
-    alone(|| {
-        let port = open::<(), u32>(driver);
-        let key = port.key(());
-        key.timer(LONG, 0).expect("open");
-        thread::scope(|s| {
-            let _close = port.close_on_drop();
-            s.spawn(|| while port.get().is_ok() {});
-            until("it waits", || port.snapshot().waiting_threads == 1);
-            let before = crate::util::proc::when_asleep();
-            for _ in 0..1000 {
-                key.timer(LONG, 0).expect("open");
-            }
-            assert_eq!(
-                before,
-                crate::util::proc::when_asleep(),
-                "it was woken: {}",
-                port.snapshot()
-            );
-        });
-    });
 }
 
 /// Armed at every moment of the way to sleep.
@@ -350,32 +318,4 @@ fn a_maker_may_cancel_its_own_timer(driver: DriverKind) {
     assert!(done[1].last());
     drop(done);
     assert_nothing_armed(&port);
-}
-
-/// In a process of its own, so that no other test's threads are seen.
-#[cfg(target_os = "linux")]
-fn a_million_cost_no_wake_up(driver: DriverKind) {
-    alone(|| {
-        let port = open::<(), usize>(driver);
-        let key = port.key(());
-        for n in 0..1_000_000 {
-            key.timer(LONG + Duration::from_nanos(n as u64 * 7919 % 1_000_000), n).expect("open");
-        }
-        thread::scope(|s| {
-            let _close = port.close_on_drop();
-            let waiter = s.spawn(|| port.get_timeout(PATIENCE).map(|done| done.context));
-            until("it waits", || port.snapshot().waiting_threads == 1);
-            let before = crate::util::proc::when_asleep();
-            thread::sleep(Duration::from_secs(1));
-            assert_eq!(
-                before,
-                crate::util::proc::when_asleep(),
-                "a thread has run: {}",
-                port.snapshot()
-            );
-            key.timer(MOMENT, 7).expect("open");
-            assert_eq!(waiter.join().expect("no panic").expect("a packet"), 7);
-        });
-        assert_eq!(port.snapshot().timers, 0, "the close has ended them");
-    });
 }
