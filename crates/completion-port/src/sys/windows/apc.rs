@@ -157,7 +157,7 @@ impl Driver for Apc {
         // SAFETY: the caller hands it over; the thread is the one that waits here.
         match unsafe { begin(op, Means::Routine, &Home::Thread(self.inbox.clone())) } {
             // The routine is called in any case.
-            Begun::Pending | Begun::Over => None,
+            Begun::Pending | Begun::Over | Begun::Done => None,
             Begun::Failed(e) => {
                 self.in_flight.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY: the kernel does not have it.

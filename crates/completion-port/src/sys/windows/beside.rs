@@ -52,6 +52,7 @@ impl<'a> Beside<'a> {
         match self {
             Beside::Port(port) => port.nap(Some(Duration::ZERO)),
             Beside::Routines(apc) => Ok(apc.has_news()),
+            Beside::Socket(socket, _) if socket.is_closed() => Ok(true),
             Beside::Socket(socket, writable) => {
                 let events = if *writable { POLLWRNORM } else { POLLRDNORM };
                 let mut asked = WSAPOLLFD { fd: raw(socket) as SOCKET, events, revents: 0 };
@@ -83,6 +84,13 @@ pub(in crate::sys) fn sleep(
             Beside::Socket(socket, writable) => sockets.push(Selected::new(socket, *writable)?),
         }
     }
+    // A close that came before they were listed has woken nobody.
+    let timeout =
+        if all.iter().any(|one| matches!(one, Beside::Socket(socket, _) if socket.is_closed())) {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
     match (port, sockets.as_slice()) {
         (Some(port), _) => _ = port.nap(timeout)?,
         (None, []) => {
@@ -103,37 +111,24 @@ pub(in crate::sys) fn sleep(
             };
         }
     }
-    let closed: Vec<usize> = sockets.iter().filter_map(Selected::closed).collect();
     drop(sockets);
-    let told = |one: &Beside<'_>| match one {
-        Beside::Socket(socket, _) if closed.contains(&raw(socket)) => Ok(true),
-        one => one.is_there(),
-    };
-    all.iter().map(told).collect()
+    all.iter().map(Beside::is_there).collect()
 }
 
-/// A sleep on a socket.
-struct Sleeper {
-    socket: usize,
-    /// What ends it.
-    event: usize,
-    /// The socket was closed meanwhile.
-    closed: bool,
-}
+/// Who sleeps on sockets now: each socket, with the event that ends the sleep.
+static SLEEPERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
-static SLEEPERS: Mutex<Vec<Sleeper>> = Mutex::new(Vec::new());
-
-fn sleepers() -> MutexGuard<'static, Vec<Sleeper>> {
+fn sleepers() -> MutexGuard<'static, Vec<(usize, usize)>> {
     SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes who sleeps on this socket, which was closed: elsewhere it is told by being shut down.
 pub(crate) fn closed(descriptor: &Descriptor) {
+    descriptor.mark_closed();
     let socket = raw(descriptor);
-    for sleeper in sleepers().iter_mut().filter(|sleeper| sleeper.socket == socket) {
-        sleeper.closed = true;
+    for (_, event) in sleepers().iter().filter(|(of, _)| *of == socket) {
         // SAFETY: open while it is listed, behind the lock.
-        unsafe { SetEvent(sleeper.event as HANDLE) };
+        unsafe { SetEvent(*event as HANDLE) };
     }
 }
 
@@ -161,27 +156,15 @@ impl Selected {
         {
             return Err(status::last_of_socket());
         }
-        sleepers().push(Sleeper { socket, event: event.as_raw_handle() as usize, closed: false });
+        sleepers().push((socket, event.as_raw_handle() as usize));
         Ok(Self { socket, event })
-    }
-}
-
-impl Selected {
-    /// The socket, if it was closed meanwhile.
-    fn closed(&self) -> Option<usize> {
-        let event = self.event.as_raw_handle() as usize;
-        let sleepers = sleepers();
-        sleepers
-            .iter()
-            .find(|sleeper| sleeper.event == event && sleeper.closed)
-            .map(|sleeper| sleeper.socket)
     }
 }
 
 impl Drop for Selected {
     fn drop(&mut self) {
         let event = self.event.as_raw_handle() as usize;
-        sleepers().retain(|sleeper| sleeper.event != event);
+        sleepers().retain(|(_, listed)| *listed != event);
         // SAFETY: the socket is borrowed longer than this lives.
         unsafe { WSAEventSelect(self.socket as SOCKET, 0, 0) };
     }

@@ -7,6 +7,7 @@ use std::{
     os::windows::io::{
         AsRawHandle, AsRawSocket, AsSocket, BorrowedSocket, OwnedHandle, OwnedSocket, RawSocket,
     },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use socket2::SockRef;
@@ -15,7 +16,8 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::file;
 
 pub(crate) enum Descriptor {
-    Socket(OwnedSocket),
+    /// And whether it was closed for those who sleep on it, while others have it still.
+    Socket(OwnedSocket, AtomicBool),
     File(FileHandle),
 }
 
@@ -40,9 +42,22 @@ impl FileHandle {
 impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Descriptor::Socket(socket) => socket.fmt(f),
+            Descriptor::Socket(socket, _) => socket.fmt(f),
             Descriptor::File(file) => file.file.fmt(f),
         }
+    }
+}
+
+impl Descriptor {
+    /// It is closed for those who sleep on it.
+    pub(super) fn mark_closed(&self) {
+        if let Descriptor::Socket(_, closed) = self {
+            closed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Descriptor::Socket(_, closed) if closed.load(Ordering::SeqCst))
     }
 }
 
@@ -53,7 +68,7 @@ pub(crate) const NOTHING: Raw = usize::MAX;
 
 pub(crate) fn raw(descriptor: &Descriptor) -> Raw {
     match descriptor {
-        Descriptor::Socket(socket) => socket.as_raw_socket() as usize,
+        Descriptor::Socket(socket, _) => socket.as_raw_socket() as usize,
         Descriptor::File(file) => file.handle() as usize,
     }
 }
@@ -72,7 +87,7 @@ impl AsSocket for Descriptor {
 
 impl From<OwnedSocket> for Descriptor {
     fn from(socket: OwnedSocket) -> Self {
-        Descriptor::Socket(socket)
+        Descriptor::Socket(socket, AtomicBool::new(false))
     }
 }
 
@@ -80,14 +95,14 @@ macro_rules! sockets {
     ($($kind:ty),*) => {$(
         impl From<$kind> for Descriptor {
             fn from(socket: $kind) -> Self {
-                Descriptor::Socket(socket.into())
+                OwnedSocket::from(socket).into()
             }
         }
 
         impl From<Descriptor> for $kind {
             fn from(descriptor: Descriptor) -> Self {
                 match descriptor {
-                    Descriptor::Socket(socket) => socket.into(),
+                    Descriptor::Socket(socket, _) => socket.into(),
                     Descriptor::File(_) => unreachable!("what was a socket is one"),
                 }
             }
@@ -110,7 +125,7 @@ impl From<Descriptor> for File {
     fn from(descriptor: Descriptor) -> Self {
         match descriptor {
             Descriptor::File(file) => file.file.into(),
-            Descriptor::Socket(_) => unreachable!("what was a file is one"),
+            Descriptor::Socket(..) => unreachable!("what was a file is one"),
         }
     }
 }

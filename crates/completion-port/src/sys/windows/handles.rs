@@ -12,7 +12,7 @@ use crate::{
 
 fn socket(descriptor: &Descriptor) -> Option<BorrowedSocket<'_>> {
     match descriptor {
-        Descriptor::Socket(socket) => Some(socket.as_socket()),
+        Descriptor::Socket(socket, _) => Some(socket.as_socket()),
         Descriptor::File(_) => None,
     }
 }
@@ -34,7 +34,7 @@ impl AsSocket for TcpSocket {
 impl From<TcpSocket> for OwnedSocket {
     fn from(socket: TcpSocket) -> Self {
         match socket.into_descriptor() {
-            Descriptor::Socket(socket) => socket,
+            Descriptor::Socket(socket, _) => socket,
             Descriptor::File(_) => unreachable!("it is made of a socket"),
         }
     }
@@ -68,7 +68,7 @@ impl AsHandle for OverlappedFile {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         match self.descriptor() {
             Descriptor::File(file) => file.original().as_handle(),
-            Descriptor::Socket(_) => unreachable!("a socket has a type of its own"),
+            Descriptor::Socket(..) => unreachable!("a socket has a type of its own"),
         }
     }
 }

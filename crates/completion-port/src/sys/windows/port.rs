@@ -246,11 +246,12 @@ impl Driver for Port {
         // SAFETY: the caller hands it over.
         let begun = unsafe { begin(op, means, &Home::Port(self.queue.clone())) };
         let result = match begun {
-            Begun::Over if token == SKIPS => {
+            Begun::Pending => return None,
+            Begun::Over if token != SKIPS => return None,
+            Begun::Over | Begun::Done => {
                 // SAFETY: it is over, and no packet comes: the caller's again.
                 unsafe { judge(op, &self.pool) }
             }
-            Begun::Pending | Begun::Over => return None,
             Begun::Failed(e) => {
                 // SAFETY: the kernel does not have it.
                 unsafe { super::judge::refused(op, e, &self.pool) }

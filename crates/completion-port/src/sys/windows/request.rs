@@ -53,6 +53,8 @@ pub(super) enum Begun {
     Pending,
     /// It is over. That will be told all the same, unless it is one whose handle skips that.
     Over,
+    /// It is over, and its event is not watched: nothing will be told.
+    Done,
     Failed(io::Error),
 }
 
@@ -89,8 +91,9 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
             || (header.kind == OpKind::AcceptWith && !matches!(work.detail, Detail::FirstData(_)))
             || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)));
     let by_event = means == Means::Routine && without_routine
-        // A datagram that is too long fails its receive at once, and whether the packet or the routine comes all the same, systems differ.
-        || header.kind.receives_datagrams();
+        // A datagram that is too long fails at once, and whether the packet or the routine comes all the same, systems differ.
+        || header.kind.receives_datagrams()
+        || header.kind == OpKind::SendTo;
     let means = if by_event { Means::Event } else { means };
     let mut watched = None;
     if means == Means::Event {
@@ -114,6 +117,8 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
     // SAFETY: the caller's.
     let begun = unsafe { call(op, header, target, means) };
     match (&begun, watched) {
+        (Begun::Over, Some(_)) if matches!(home, Home::Port(_)) => Begun::Done,
+        // The routines of a thread come in the order in which it is told.
         (Begun::Pending | Begun::Over, Some(watched)) => {
             guest::watch(watched);
             Begun::Pending
