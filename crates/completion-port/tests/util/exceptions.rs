@@ -67,6 +67,11 @@ pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
         "what a thread has started is not carried out when it has exited",
     ),
     (
+        "overlapped::of_a_thread_that_has_ended",
+        Where::Windows,
+        "it takes a thread's locals to be dropped newest first, which they are not there",
+    ),
+    (
         "close::of_a_listener_ends_its_accepts",
         Where::Windows,
         "a listener cannot be shut down: it takes connections until its last handle is dropped",

@@ -68,12 +68,12 @@ pub(super) unsafe fn judge(op: NonNull<Header>, pool: &Arc<Pool>) -> io::Result<
             }
             let accepted = accepted?;
             if let Some(descriptor) = accepted.socket.os() {
-                socket::update_context(
+                // Refused if it has been reset meanwhile: what is received from it will say so.
+                let _ = socket::update_context(
                     super::raw(descriptor),
                     SO_UPDATE_ACCEPT_CONTEXT,
                     Some(target),
-                )
-                .map_err(of_accept)?;
+                );
             }
             Ok(Output::Accepted(accepted))
         }
@@ -238,10 +238,10 @@ unsafe fn datagram(
     Ok(Output::Bytes(moved))
 }
 
-/// A connection that was gone before it could be accepted; the listener is well.
+/// A connection that was gone before it could be accepted; the listener is well, and accepts the next one.
 fn of_accept(error: io::Error) -> io::Error {
     match error.raw_os_error() {
-        Some(WSAECONNRESET | WSAENOTCONN) => io::Error::from_raw_os_error(WSAECONNABORTED),
+        Some(WSAECONNRESET | WSAECONNABORTED | WSAENOTCONN) => error::cancelled(),
         _ => error,
     }
 }
