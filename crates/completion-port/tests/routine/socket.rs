@@ -29,6 +29,7 @@ crate::on_each_driver!(
     a_connect_that_is_on_its_way_says_so,
     a_connect_that_is_refused_says_so,
     a_blocking_accept_runs_routines_and_goes_on,
+    two_threads_accept_from_one_listener,
     a_blocking_read_runs_routines_and_goes_on,
     a_blocking_write_runs_routines_and_goes_on,
     a_blocking_connect_runs_routines_and_goes_on,
@@ -341,6 +342,27 @@ fn a_blocking_accept_runs_routines_and_goes_on(driver: DriverKind) {
         let peer = server.join().expect("no panic").expect("accepted");
         assert_eq!(peer, client.local_addr().expect("connected"));
     });
+}
+
+/// Both sleep on the same socket: each connection wakes one that takes it, and neither is forgotten.
+fn two_threads_accept_from_one_listener(driver: DriverKind) {
+    const EACH: usize = 50;
+    let (listener, address) = listener();
+    let threads = [(); 2].map(|()| {
+        let listener = listener.clone();
+        thread::spawn(move || {
+            drive_by(driver);
+            for _ in 0..EACH {
+                listener.accept().expect("somebody comes");
+            }
+        })
+    });
+    // One that has had its share leaves the rest to the other.
+    for _ in 0..2 * EACH {
+        drop(connect(address));
+    }
+    until("all are accepted", || threads.iter().all(thread::JoinHandle::is_finished));
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
 
 fn a_blocking_read_runs_routines_and_goes_on(driver: DriverKind) {

@@ -85,6 +85,11 @@ impl Inbox {
         }
     }
 
+    /// Whether the calling thread is the one that waits here.
+    fn is_own(&self) -> bool {
+        self.owner.get().is_some_and(|(id, _)| *id == thread::current().id())
+    }
+
     /// Whether there is something to look at.
     fn has_news(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
@@ -154,8 +159,10 @@ impl Driver for Apc {
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
         self.inbox.own();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller hands it over; the thread is the one that waits here.
-        match unsafe { begin(op, Means::Routine, &Home::Thread(self.inbox.clone())) } {
+        // A routine is called in the thread that starts.
+        let means = if self.inbox.is_own() { Means::Routine } else { Means::Event };
+        // SAFETY: the caller hands it over.
+        match unsafe { begin(op, means, &Home::Thread(self.inbox.clone())) } {
             // The routine is called in any case.
             Begun::Pending | Begun::Over | Begun::Done => None,
             Begun::Failed(e) => {

@@ -5,7 +5,7 @@ use std::{
     io,
     os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
     ptr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use windows_sys::Win32::{
         FD_ACCEPT, FD_CLOSE, FD_CONNECT, FD_READ, FD_WRITE, POLLRDNORM, POLLWRNORM, SOCKET,
         SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAPOLLFD, WSAPoll,
     },
-    System::Threading::{CreateEventW, SetEvent, SleepEx, WaitForMultipleObjectsEx},
+    System::Threading::{CreateEventW, ResetEvent, SetEvent, SleepEx, WaitForMultipleObjectsEx},
 };
 
 use super::{Apc, Descriptor, Port, milliseconds, raw, status};
@@ -115,57 +115,97 @@ pub(in crate::sys) fn sleep(
     all.iter().map(Beside::is_there).collect()
 }
 
-/// Who sleeps on sockets now: each socket, with the event that ends the sleep.
-static SLEEPERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+/// The sockets that threads sleep on now.
+static SLEPT_ON: Mutex<Vec<SleptOn>> = Mutex::new(Vec::new());
 
-fn sleepers() -> MutexGuard<'static, Vec<(usize, usize)>> {
-    SLEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
+/// One of them. A socket signals one event only, so all who sleep on it share that.
+struct SleptOn {
+    socket: usize,
+    event: Arc<OwnedHandle>,
+    /// What each of them sleeps for.
+    what: Vec<u32>,
+}
+
+impl SleptOn {
+    /// Has the socket signal what somebody sleeps for; what is there already, at once.
+    fn select(&self) -> io::Result<()> {
+        let what = self.what.iter().fold(0, |all, what| all | what);
+        let event = if what == 0 { 0 } else { self.event.as_raw_handle() as WSAEVENT };
+        // SAFETY: the socket is borrowed by who sleeps on it; the event is open.
+        match unsafe { WSAEventSelect(self.socket as SOCKET, event, what as i32) } {
+            SOCKET_ERROR => Err(status::last_of_socket()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn slept_on() -> MutexGuard<'static, Vec<SleptOn>> {
+    SLEPT_ON.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes who sleeps on this socket, which was closed: elsewhere it is told by being shut down.
 pub(crate) fn closed(descriptor: &Descriptor) {
     descriptor.mark_closed();
     let socket = raw(descriptor);
-    for (_, event) in sleepers().iter().filter(|(of, _)| *of == socket) {
-        // SAFETY: open while it is listed, behind the lock.
-        unsafe { SetEvent(*event as HANDLE) };
+    for one in slept_on().iter().filter(|one| one.socket == socket) {
+        // SAFETY: an open event.
+        unsafe { SetEvent(one.event.as_raw_handle()) };
     }
 }
 
-/// A socket that signals an event, until this is dropped.
+/// A thread's sleep on a socket, until this is dropped.
 struct Selected {
     socket: usize,
-    event: OwnedHandle,
+    what: u32,
+    event: Arc<OwnedHandle>,
 }
 
 impl Selected {
     fn new(socket: &Descriptor, writable: bool) -> io::Result<Self> {
-        // SAFETY: a new event of no name, that is reset by hand and not signaled.
-        let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
-        if event.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        let event = unsafe { OwnedHandle::from_raw_handle(event) };
         let what = FD_CLOSE | if writable { FD_WRITE | FD_CONNECT } else { FD_READ | FD_ACCEPT };
         let socket = raw(socket);
-        // SAFETY: an open socket and an open event.
-        if unsafe {
-            WSAEventSelect(socket as SOCKET, event.as_raw_handle() as WSAEVENT, what as i32)
-        } == SOCKET_ERROR
-        {
-            return Err(status::last_of_socket());
-        }
-        sleepers().push((socket, event.as_raw_handle() as usize));
-        Ok(Self { socket, event })
+        let mut all = slept_on();
+        let at = match all.iter().position(|one| one.socket == socket) {
+            Some(at) => at,
+            None => {
+                all.push(SleptOn { socket, event: Arc::new(event()?), what: Vec::new() });
+                all.len() - 1
+            }
+        };
+        // What it was signaled for before is looked at anew; who was asleep then has been woken.
+        // SAFETY: an open event.
+        unsafe { ResetEvent(all[at].event.as_raw_handle()) };
+        all[at].what.push(what);
+        let selected = Self { socket, what, event: all[at].event.clone() };
+        let result = all[at].select();
+        drop(all);
+        result.map(|()| selected)
     }
 }
 
 impl Drop for Selected {
     fn drop(&mut self) {
-        let event = self.event.as_raw_handle() as usize;
-        sleepers().retain(|(_, listed)| *listed != event);
-        // SAFETY: the socket is borrowed longer than this lives.
-        unsafe { WSAEventSelect(self.socket as SOCKET, 0, 0) };
+        let mut all = slept_on();
+        let Some(at) = all.iter().position(|one| one.socket == self.socket) else { return };
+        let one = &mut all[at];
+        if let Some(own) = one.what.iter().position(|what| *what == self.what) {
+            one.what.swap_remove(own);
+        }
+        if one.what.is_empty() {
+            // Should it fail, the socket signals an event that nobody has any more.
+            let _ = one.select();
+            all.swap_remove(at);
+        }
     }
+}
+
+/// A new event of no name, that is reset by hand and not signaled.
+fn event() -> io::Result<OwnedHandle> {
+    // SAFETY: it has no conditions.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedHandle::from_raw_handle(event) })
 }
