@@ -155,9 +155,12 @@ show_server() {
   printf -- '--\n' >&2
 }
 
-# stop_server [SIGNAL]: SIGTERM, or that, to the server; it must end by itself, with exit code 0.
-stop_server() {
-  local status=0 signal=${1:-TERM}
+# stop_server: SIGTERM to the server; it must end by itself, with exit code 0.
+stop_server() { stop_server_by TERM; }
+
+# stop_server_by SIGNAL: the same by that one.
+stop_server_by() {
+  local status=0 signal=$1
   kill "-$signal" "$SERVER_PID"
   if ! wait_until 30 server_ended; then
     show_server
