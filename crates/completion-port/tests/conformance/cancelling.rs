@@ -6,7 +6,7 @@ use completion_port::{DriverKind, error::Situation, routine::Done};
 
 use crate::{
     kit::{get, nothing_comes, open, pair, room, situation, take},
-    routine_kit::{Log, on_a_thread, overlapped, run},
+    routine_kit::{Log, on_a_thread, only, overlapped, run},
 };
 
 conformance! {
@@ -67,11 +67,11 @@ fn to_cancel_ones_own_means_those_of_the_thread(driver: DriverKind) {
             socket.recv(room(8), others.keep()).expect("started");
             assert_eq!(socket.cancel_own(), 1);
             run();
-            assert_eq!(situation(&others.only().result), Some(Situation::Cancelled));
+            assert_eq!(situation(&only(&others).result), Some(Situation::Cancelled));
         });
         client.write_all(b"mine").expect("written");
         run();
-        assert_eq!(&told.only().buffer[..], b"mine", "S87");
+        assert_eq!(&only(&told).buffer[..], b"mine", "S87");
     });
 }
 

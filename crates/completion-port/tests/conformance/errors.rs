@@ -10,7 +10,7 @@ use completion_port::{
 
 use crate::{
     kit::{get, nobody, open, pair, reset, room, with},
-    routine_kit::{Log, elsewhere, on_a_thread, overlapped, run},
+    routine_kit::{Log, elsewhere, on_a_thread, only, overlapped, run},
 };
 
 conformance! {
@@ -35,7 +35,7 @@ fn one_event_has_one_name_in_packets_and_routines(driver: DriverKind) {
             end(0);
             run();
             end(1);
-            (told.only().result, get(&port).result)
+            (only(&told).result, get(&port).result)
         };
 
         let ((socket, one), (server, two)) = (overlapped(), pair(&port));

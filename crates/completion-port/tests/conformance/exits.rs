@@ -9,7 +9,7 @@ use completion_port::{
 
 use crate::{
     kit::{get, nothing_comes, open, pair, room},
-    routine_kit::{Log, elsewhere, on_a_thread, overlapped, run, this_thread},
+    routine_kit::{Log, elsewhere, on_a_thread, only, overlapped, run, this_thread},
 };
 
 conformance! {
@@ -37,7 +37,7 @@ fn without_a_port_what_it_started_ends_with_it(driver: DriverKind) {
         socket.recv(room(8), told.keep()).expect("started");
         client.write_all(b"later").expect("written");
         run();
-        assert_eq!(&told.only().buffer[..], b"later", "S105: it was cancelled");
+        assert_eq!(&only(&told).buffer[..], b"later", "S105: it was cancelled");
     });
 }
 

@@ -7,10 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process,
-    sync::{
-        LazyLock, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -21,8 +18,7 @@ use completion_port::{
 
 use crate::sys;
 
-/// How long a test waits for what must come: it passes only when something is lost.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::util::{PATIENCE, connection, patient};
 
 /// A name is the key, a number the context.
 pub type Port = CompletionPort<&'static str, u32>;
@@ -42,27 +38,6 @@ pub fn listener() -> (TcpListener, SocketAddr) {
 /// Connects; the stream's calls fail rather than hang.
 pub fn dial(address: SocketAddr) -> TcpStream {
     patient(TcpStream::connect(address).expect("connected"))
-}
-
-pub fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    stream.set_write_timeout(Some(PATIENCE)).expect("an option");
-    stream
-}
-
-/// A connection: the accepted end and the connecting end, whose calls fail rather than hang.
-pub fn connection() -> (TcpStream, TcpStream) {
-    // One listener for all: a port of its own for each connection would use up the machine's.
-    static LISTENER: LazyLock<Mutex<TcpListener>> = LazyLock::new(|| Mutex::new(listener().0));
-    let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner);
-    let client = dial(listener.local_addr().expect("bound"));
-    loop {
-        let (server, peer) = listener.accept().expect("accepted");
-        // A test that panicked may have left one behind.
-        if client.local_addr().is_ok_and(|own| own == peer) {
-            return (server, client);
-        }
-    }
 }
 
 /// A connection whose accepted end is associated, under the key "server".

@@ -12,11 +12,17 @@
 //! Nothing is asserted about how fast something is. What must come is waited for, with a generous deadline; what must not come is told by
 //! what comes behind it, or by what is there when everything else has been taken.
 
+#[path = "../util/mod.rs"]
+mod util;
+
 #[macro_use]
 mod table;
 mod exceptions;
 mod kit;
 mod routine_kit;
+#[path = "../routine/kit.rs"]
+#[allow(dead_code, reason = "the suite of routines uses all of it")]
+mod routine_threads;
 mod run;
 mod sys;
 mod thread_kit;

@@ -12,7 +12,7 @@ use completion_port::{
 
 use crate::{
     kit::{Handle, Port, connection, dial, get, listener, nothing_comes, open, room, until},
-    routine_kit::{Log, nothing_runs, on_a_thread, overlapped, run},
+    routine_kit::{Log, nothing_runs, on_a_thread, only, overlapped, run},
     sys,
 };
 
@@ -47,7 +47,7 @@ fn it_makes_no_difference_to_overlapped_io(driver: DriverKind) {
         nothing_runs();
         client.write_all(b"routine").expect("written");
         run();
-        assert_eq!(told.only().result.expect("S178"), 7);
+        assert_eq!(only(&told).result.expect("S178"), 7);
     });
 }
 

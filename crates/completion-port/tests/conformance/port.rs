@@ -11,7 +11,7 @@ use completion_port::{CompletionPort, DriverKind, routine::Done};
 
 use crate::{
     kit::{connection, get, nothing_comes, open, pair, room, times_out},
-    routine_kit::{Log, on_a_thread, overlapped, run},
+    routine_kit::{Log, on_a_thread, only, overlapped, run},
 };
 
 conformance! {
@@ -117,7 +117,7 @@ fn what_has_a_routine_already_keeps_it(driver: DriverKind) {
         let _handle = port.associate(socket, "the port's").expect("associated");
         client.write_all(b"hello").expect("written");
         run();
-        assert_eq!(&told.only().buffer[..], b"hello");
+        assert_eq!(&only(&told).buffer[..], b"hello");
         nothing_comes(&port);
     });
 }

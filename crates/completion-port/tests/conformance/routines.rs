@@ -22,8 +22,8 @@ use completion_port::{
 use crate::{
     kit::{PATIENCE, dial, listener, open, reset, room, situation, until, with},
     routine_kit::{
-        Log, elsewhere, nothing_runs, on_a_thread, overlapped, overlapped_with, queue_apc, run,
-        run_until, this_thread,
+        Log, elsewhere, nothing_runs, on_a_thread, only, overlapped, overlapped_with, queue_apc,
+        run, run_until, this_thread,
     },
 };
 
@@ -383,13 +383,13 @@ fn they_are_told_what_became_of_the_operation(driver: DriverKind) {
         socket.recv(begun, told.keep()).expect("started");
         client.write_all(b"more").expect("written");
         run();
-        let done = told.only();
+        let done = only(&told);
         assert_eq!((done.result.expect("S176"), &done.buffer[..]), (4, &b"and more"[..]));
         assert!(done.socket == socket, "S176");
         socket.recv(room(7), told.keep()).expect("started");
         elsewhere(|| reset(driver, client));
         run();
-        let done = told.only();
+        let done = only(&told);
         assert_eq!(situation(&done.result), Some(Situation::PeerReset), "S176");
         assert!(done.buffer.capacity() >= 7 && done.socket == socket, "S176");
     });

@@ -22,17 +22,9 @@ macro_rules! on_each_driver {
 
 pub(crate) use on_each_driver;
 
-/// A connect is on its way already: `EALREADY`, `WSAEALREADY`.
-#[cfg(not(windows))]
-pub const ALREADY: i32 = libc::EALREADY;
-#[cfg(windows)]
-pub const ALREADY: i32 = 10_037;
-
-/// It is connected: `EISCONN`, `WSAEISCONN`.
-#[cfg(not(windows))]
-pub const IS_CONNECTED: i32 = libc::EISCONN;
-#[cfg(windows)]
-pub const IS_CONNECTED: i32 = 10_056;
+/// A connect is on its way already: `EALREADY`, `WSAEALREADY`. It is connected: `EISCONN`, `WSAEISCONN`.
+pub use crate::util::codes::{EALREADY as ALREADY, EISCONN as IS_CONNECTED};
+pub use crate::util::sys::is_wine;
 
 /// Opens a file for overlapped I/O, where files have to be.
 #[cfg(not(windows))]
@@ -46,28 +38,4 @@ pub fn for_overlapped_io(options: &mut OpenOptions) -> &mut OpenOptions {
 
     const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
     options.custom_flags(FILE_FLAG_OVERLAPPED)
-}
-
-/// Whether what looks like Windows is Wine, which says so itself: its `ntdll` has a function of its own.
-#[cfg(not(windows))]
-pub fn is_wine() -> bool {
-    false
-}
-
-#[cfg(windows)]
-pub fn is_wine() -> bool {
-    use std::ffi::{c_char, c_void};
-
-    #[link(name = "kernel32")]
-    unsafe extern "system" {
-        fn GetModuleHandleA(name: *const c_char) -> *mut c_void;
-        fn GetProcAddress(module: *mut c_void, name: *const c_char) -> *const c_void;
-    }
-
-    // SAFETY: both names end in a zero and outlive the calls; ntdll is part of every process, and never unloaded; a null module is asked
-    // for nothing. The function is only looked for, not called.
-    unsafe {
-        let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr());
-        !ntdll.is_null() && !GetProcAddress(ntdll, c"wine_get_version".as_ptr()).is_null()
-    }
 }
