@@ -29,9 +29,10 @@ pub(super) unsafe fn judge(op: NonNull<Header>, pool: &Arc<Pool>) -> io::Result<
     // SAFETY: the caller's.
     let (header, result) = unsafe {
         op.as_ref().take_up();
+        let result = outcome(op);
         // What it needed besides is not needed any more.
         (*slot::of(op)).guest = None;
-        (op.as_ref(), outcome(op))
+        (op.as_ref(), result)
     };
     let target = header.target.get().os;
     // SAFETY: owned.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error,
-    operation::{Detail, Header, OpKind},
+    operation::{Detail, Header, OpKind, Work},
     sys::{
         file::{self, Memory},
         transmit_file,
@@ -84,16 +84,7 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
     };
     // SAFETY: owned, and not with the kernel.
     unsafe { slot::renew(op, offset) };
-    // Those of the first kind have no form with a routine. A datagram that was too long is told of at once, and whether the routine is
-    // called all the same, systems differ.
-    let without_routine =
-        matches!(header.kind, OpKind::Accept | OpKind::AcceptEach | OpKind::TransmitFile)
-            || (header.kind == OpKind::AcceptWith && !matches!(work.detail, Detail::FirstData(_)))
-            || (header.kind == OpKind::Connect && matches!(work.detail, Detail::Connect(_)));
-    let by_event = means == Means::Routine && without_routine
-        // A datagram that is too long fails at once, and whether the packet or the routine comes all the same, systems differ.
-        || header.kind.receives_datagrams()
-        || header.kind == OpKind::SendTo;
+    let by_event = is_by_event(header) || means == Means::Routine && !has_routine(header, work);
     let means = if by_event { Means::Event } else { means };
     let mut watched = None;
     if means == Means::Event {
@@ -125,6 +116,22 @@ pub(super) unsafe fn begin(op: NonNull<Header>, means: Means, home: &Home) -> Be
         }
         _ => begun,
     }
+}
+
+/// Whether there is a form of the call with a completion routine.
+fn has_routine(header: &Header, work: &Work) -> bool {
+    match header.kind {
+        OpKind::Accept | OpKind::AcceptEach | OpKind::TransmitFile => false,
+        OpKind::AcceptWith => matches!(work.detail, Detail::FirstData(_)),
+        OpKind::Connect => !matches!(work.detail, Detail::Connect(_)),
+        _ => true,
+    }
+}
+
+/// Whether its end is told by an event in any case. A datagram that is too long fails at once, and whether the packet or the routine comes
+/// all the same, systems differ.
+fn is_by_event(header: &Header) -> bool {
+    header.kind.receives_datagrams() || header.kind == OpKind::SendTo
 }
 
 /// The result of a call of Winsock's.
