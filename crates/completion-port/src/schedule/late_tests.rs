@@ -68,18 +68,25 @@ impl Busy {
     /// The thread takes part as a worker, by the number that is returned.
     fn enrol(scheduler: &StdArc<Scheduler<u32>>, pass_time: fn()) -> (Self, usize) {
         let over = StdArc::new(AtomicBool::new(false));
+        let begun = StdArc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
         thread::spawn({
-            let (scheduler, over) = (scheduler.clone(), over.clone());
+            let (scheduler, over, begun) = (scheduler.clone(), over.clone(), begun.clone());
             move || {
                 tell.send(scheduler.enrol().0).expect("it listens");
                 drop(scheduler);
                 while !over.load(Ordering::Relaxed) {
+                    begun.store(true, Ordering::Relaxed);
                     pass_time();
                 }
             }
         });
-        (Self(over), told.recv().expect("it tells"))
+        let number = told.recv().expect("it tells");
+        // To tell may have blocked it, and a look must not find it so.
+        while !begun.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        (Self(over), number)
     }
 }
 
