@@ -16,21 +16,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use windows_sys::Win32::{
-    Foundation::HANDLE,
-    System::{
-        IO::{CancelIoEx, OVERLAPPED},
-        Threading::{QueueUserAPC, SleepEx},
-    },
+use windows_sys::Win32::System::{
+    IO::OVERLAPPED,
+    Threading::{QueueUserAPC, SleepEx},
 };
 
 use super::{
     beside::Beside,
     judge::{judge, refused},
     milliseconds,
-    request::{Begun, Means, begin},
+    request::{Means, begin, cancel},
     slot::{self, Home},
-    sock_ref, socket,
+    socket,
     thread_state::this_thread,
 };
 use crate::{
@@ -114,9 +111,10 @@ unsafe extern "system" fn file_over(_: u32, _: u32, overlapped: *mut OVERLAPPED)
 /// It is the overlapped structure of an operation that is over.
 unsafe fn over(overlapped: *mut OVERLAPPED) {
     // SAFETY: the caller's; the kernel is done with the operation, which nobody else has.
-    let told = unsafe { slot::operation(overlapped).map(|op| (op, (*slot::of(op)).home.clone())) };
-    if let Some((op, Some(home))) = told {
-        home.over(op);
+    unsafe {
+        if let Some(op) = slot::operation(overlapped) {
+            slot::tell(op);
+        }
     }
 }
 
@@ -143,14 +141,7 @@ impl Apc {
 impl Driver for Apc {
     fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32> {
         let Some(descriptor) = socket.os() else { return Err(error::wrong_driver()) };
-        match medium {
-            Medium::PipeIn | Medium::PipeOut => return Err(error::not_overlapped()),
-            Medium::Socket | Medium::Guest => {
-                sock_ref(descriptor).set_nonblocking(true)?;
-                socket::ignore_unreachable(descriptor);
-            }
-            Medium::File => {}
-        }
+        socket::prepare(descriptor, medium)?;
         Ok(0)
     }
 
@@ -164,8 +155,8 @@ impl Driver for Apc {
         // SAFETY: the caller hands it over.
         match unsafe { begin(op, means, &Home::Thread(self.inbox.clone())) } {
             // The routine is called in any case.
-            Begun::Pending | Begun::Over | Begun::Done => None,
-            Begun::Failed(e) => {
+            Ok(_) => None,
+            Err(e) => {
                 self.in_flight.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY: the kernel does not have it.
                 Some(Event::last(op, unsafe { refused(op, e, &self.pool) }))
@@ -174,10 +165,8 @@ impl Driver for Apc {
     }
 
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
-        // SAFETY: not settled yet (the contract), so it exists; a constant is read.
-        let handle = unsafe { op.as_ref() }.target.get().os as HANDLE;
-        // SAFETY: its handle is open while it exists. If the kernel has it no more, its routine is on its way.
-        unsafe { CancelIoEx(handle, slot::overlapped(op)) };
+        // SAFETY: the contract's.
+        unsafe { cancel(op) };
         None
     }
 

@@ -3,8 +3,7 @@
 
 use std::{
     io,
-    os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
-    ptr,
+    os::windows::io::{AsRawHandle, OwnedHandle},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,10 +14,10 @@ use windows_sys::Win32::{
         FD_ACCEPT, FD_CLOSE, FD_CONNECT, FD_READ, FD_WRITE, POLLRDNORM, POLLWRNORM, SOCKET,
         SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAPOLLFD, WSAPoll,
     },
-    System::Threading::{CreateEventW, ResetEvent, SetEvent, SleepEx, WaitForMultipleObjectsEx},
+    System::Threading::{ResetEvent, SetEvent, SleepEx, WaitForMultipleObjectsEx},
 };
 
-use super::{Apc, Descriptor, Port, milliseconds, raw, status};
+use super::{Apc, Descriptor, Port, guest::event, milliseconds, raw, status};
 
 /// What a thread sleeps on beside a driver.
 #[derive(Clone, Copy)]
@@ -197,15 +196,4 @@ impl Drop for Selected {
             all.swap_remove(at);
         }
     }
-}
-
-/// A new event of no name, that is reset by hand and not signaled.
-fn event() -> io::Result<OwnedHandle> {
-    // SAFETY: it has no conditions.
-    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
-    if event.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just made, and nobody else's.
-    Ok(unsafe { OwnedHandle::from_raw_handle(event) })
 }

@@ -29,13 +29,7 @@ pub(super) struct Guest {
 impl Guest {
     /// For an operation that is about to start.
     pub(super) fn new(op: NonNull<Header>) -> io::Result<Self> {
-        // SAFETY: a new event of no name, that is reset by hand and not signaled.
-        let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
-        if event.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        let event = event()?;
         // SAFETY: the callback is called once at most, after `watch`, with the operation, which exists until it is told to be over.
         let wait = unsafe { CreateThreadpoolWait(Some(over), op.as_ptr().cast(), ptr::null()) };
         if wait == 0 {
@@ -68,11 +62,19 @@ impl Drop for Guest {
     }
 }
 
+/// A new event of no name, that is reset by hand and not signaled.
+pub(super) fn event() -> io::Result<OwnedHandle> {
+    // SAFETY: it has no conditions.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedHandle::from_raw_handle(event) })
+}
+
 unsafe extern "system" fn over(_: PTP_CALLBACK_INSTANCE, op: *mut c_void, _: PTP_WAIT, _: u32) {
     let Some(op) = NonNull::new(op.cast::<Header>()) else { return };
     // SAFETY: the kernel is done with the operation, which nobody else has before its home is told.
-    let home = unsafe { (*slot::of(op)).home.clone() };
-    if let Some(home) = home {
-        home.over(op);
-    }
+    unsafe { slot::tell(op) };
 }

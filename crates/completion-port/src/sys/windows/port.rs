@@ -23,7 +23,7 @@ use windows_sys::Win32::{
     Storage::FileSystem::SetFileCompletionNotificationModes,
     System::{
         IO::{
-            CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY,
+            CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY,
             PostQueuedCompletionStatus,
         },
         WindowsProgramming::{FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE},
@@ -32,9 +32,9 @@ use windows_sys::Win32::{
 
 use super::{
     beside::Beside,
-    judge::judge,
+    judge::{judge, refused},
     milliseconds, raw,
-    request::{Begun, Means, begin},
+    request::{Begun, Means, begin, cancel},
     slot::{self, Home},
     sock_ref, socket,
 };
@@ -181,11 +181,11 @@ impl Port {
         if let Some(op) = unsafe { slot::operation(entry.lpOverlapped) } {
             // One that was started with a routine, before its socket was associated, still ends in its routine (S11). Wine has a packet.
             // SAFETY: the kernel has given it back, so it is this thread's.
-            let elsewhere =
-                unsafe { (*slot::of(op)).home.take() }.filter(|home| !home.is_of(&self.queue));
-            if let Some(home) = elsewhere {
-                home.over(op);
-                return;
+            unsafe {
+                if (*slot::of(op)).home.as_ref().is_some_and(|home| !home.is_of(&self.queue)) {
+                    slot::tell(op);
+                    return;
+                }
             }
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             // SAFETY: the kernel has given it back, so it is this thread's; it keeps its handle open.
@@ -202,13 +202,7 @@ fn no_entries() -> [OVERLAPPED_ENTRY; BATCH] {
 impl Driver for Port {
     fn attach(&self, socket: &Socket, medium: Medium) -> io::Result<u32> {
         let Some(descriptor) = socket.os() else { return Err(error::wrong_driver()) };
-        if matches!(medium, Medium::PipeIn | Medium::PipeOut) {
-            return Err(error::not_overlapped());
-        }
-        if medium != Medium::File {
-            // Only what is received into a lent buffer is received by a plain call, which is not to wait.
-            sock_ref(descriptor).set_nonblocking(true)?;
-        }
+        socket::prepare(descriptor, medium)?;
         if medium == Medium::Guest {
             return Ok(GUEST);
         }
@@ -221,9 +215,6 @@ impl Driver for Port {
                 ERROR_INVALID_PARAMETER => error::second_association(),
                 code => io::Error::from_raw_os_error(code as i32),
             });
-        }
-        if medium == Medium::Socket {
-            socket::ignore_unreachable(descriptor);
         }
         if medium == Medium::Socket && sock_ref(descriptor).r#type()? == Type::DGRAM {
             // The system's skipping is not to be trusted with datagrams (so libuv found, and does without).
@@ -246,15 +237,15 @@ impl Driver for Port {
         // SAFETY: the caller hands it over.
         let begun = unsafe { begin(op, means, &Home::Port(self.queue.clone())) };
         let result = match begun {
-            Begun::Pending => return None,
-            Begun::Over if token != SKIPS => return None,
-            Begun::Over | Begun::Done => {
+            Ok(Begun::Pending) => return None,
+            Ok(Begun::Over) if token != SKIPS => return None,
+            Ok(Begun::Over | Begun::Done) => {
                 // SAFETY: it is over, and no packet comes: the caller's again.
                 unsafe { judge(op, &self.pool) }
             }
-            Begun::Failed(e) => {
+            Err(e) => {
                 // SAFETY: the kernel does not have it.
-                unsafe { super::judge::refused(op, e, &self.pool) }
+                unsafe { refused(op, e, &self.pool) }
             }
         };
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -262,10 +253,8 @@ impl Driver for Port {
     }
 
     unsafe fn cancel(&self, op: NonNull<Header>) -> Option<Event> {
-        // SAFETY: not settled yet (the contract), so it exists; a constant is read.
-        let handle = unsafe { op.as_ref() }.target.get().os as HANDLE;
-        // SAFETY: its handle is open while it exists. If the kernel has it no more, its packet is on its way.
-        unsafe { CancelIoEx(handle, slot::overlapped(op)) };
+        // SAFETY: the contract's.
+        unsafe { cancel(op) };
         None
     }
 

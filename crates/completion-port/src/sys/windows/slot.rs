@@ -44,14 +44,6 @@ impl Home {
     pub(super) fn is_of(&self, queue: &Arc<Queue>) -> bool {
         matches!(self, Home::Port(own) if Arc::ptr_eq(own, queue))
     }
-
-    /// From any thread.
-    pub(super) fn over(self, op: NonNull<Header>) {
-        match self {
-            Home::Port(queue) => queue.put(op),
-            Home::Thread(inbox) => inbox.put(op),
-        }
-    }
 }
 
 /// Where an operation's slot lies. It is written to by the kernel, so no reference is made to it as a whole.
@@ -88,12 +80,33 @@ pub(super) unsafe fn operation(overlapped: *mut OVERLAPPED) -> Option<NonNull<He
 /// # Safety
 ///
 /// The caller owns the operation, and the kernel does not have it.
-pub(super) unsafe fn renew(op: NonNull<Header>, offset: u64) {
-    let slot = of(op);
+pub(super) unsafe fn renew(op: NonNull<Header>) {
     // SAFETY: the caller's.
-    unsafe {
-        *slot = Slot::default();
-        (*slot).overlapped.Anonymous.Anonymous.Offset = offset as u32;
-        (*slot).overlapped.Anonymous.Anonymous.OffsetHigh = (offset >> 32) as u32;
+    unsafe { *of(op) = Slot::default() };
+}
+
+/// Where in its file it begins.
+///
+/// # Safety
+///
+/// As for [`renew`].
+pub(super) unsafe fn start_at(op: NonNull<Header>, offset: u64) {
+    // SAFETY: the caller's.
+    let at = unsafe { &mut (*of(op)).overlapped.Anonymous.Anonymous };
+    (at.Offset, at.OffsetHigh) = (offset as u32, (offset >> 32) as u32);
+}
+
+/// Tells an operation's home that it is over.
+///
+/// # Safety
+///
+/// The kernel is done with it, or does not have it, and nobody else has.
+pub(super) unsafe fn tell(op: NonNull<Header>) {
+    // SAFETY: the caller's.
+    let home = unsafe { (*of(op)).home.take() };
+    match home {
+        Some(Home::Port(queue)) => queue.put(op),
+        Some(Home::Thread(inbox)) => inbox.put(op),
+        None => {}
     }
 }

@@ -16,6 +16,7 @@ use windows_sys::Win32::{
 };
 
 use super::{Descriptor, extensions, raw, sock_ref, status};
+use crate::{error, sys::Medium};
 
 /// Whether the connection is gone. Not to be told here: the system says of a reset as often as it is asked.
 pub(crate) fn torn_down(_: &Descriptor) -> bool {
@@ -37,26 +38,42 @@ pub(crate) fn dissolve(descriptor: &Descriptor) -> io::Result<()> {
     Err(status::last_of_socket())
 }
 
+/// Makes a socket fit for either driver; a file is already. The ends of pipes wait, whoever asks.
+pub(super) fn prepare(descriptor: &Descriptor, medium: Medium) -> io::Result<()> {
+    match medium {
+        Medium::PipeIn | Medium::PipeOut => return Err(error::not_overlapped()),
+        Medium::Socket | Medium::Guest => {
+            // Only what is received into a lent buffer is received by a plain call, which is not to wait.
+            sock_ref(descriptor).set_nonblocking(true)?;
+            ignore_unreachable(descriptor);
+        }
+        Medium::File => {}
+    }
+    Ok(())
+}
+
+/// What socket2 does with a socket that an operation names.
+fn with<R>(socket: usize, act: impl FnOnce(SockRef<'_>) -> R) -> R {
+    // SAFETY: open as long as its operation has it, which is longer than this.
+    let socket = unsafe { BorrowedSocket::borrow_raw(socket as RawSocket) };
+    act(SockRef::from(&socket))
+}
+
 /// The family of a socket.
 pub(super) fn family(socket: usize) -> io::Result<Domain> {
-    // SAFETY: open as long as it is borrowed.
-    let socket = unsafe { BorrowedSocket::borrow_raw(socket as RawSocket) };
-    SockRef::from(&socket).local_addr().map(|address| address.domain())
+    with(socket, |socket| socket.local_addr().map(|address| address.domain()))
 }
 
 /// ConnectEx wants a socket that is bound; one that is not is bound to any address of the family.
-pub(super) fn bind_if_not_bound(socket: usize, family: &Domain) -> io::Result<()> {
-    // SAFETY: open as long as it is borrowed.
-    let socket = unsafe { BorrowedSocket::borrow_raw(socket as RawSocket) };
-    let socket = SockRef::from(&socket);
-    if socket.local_addr().is_ok() {
-        return Ok(());
-    }
-    let any: SocketAddr = match *family {
+pub(super) fn bind_if_not_bound(socket: usize, family: Domain) -> io::Result<()> {
+    let any: SocketAddr = match family {
         Domain::IPV6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
         _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
     };
-    socket.bind(&any.into())
+    with(socket, |socket| match socket.local_addr() {
+        Ok(_) => Ok(()),
+        Err(_) => socket.bind(&any.into()),
+    })
 }
 
 /// Makes a socket that came from an accept, or has connected, one of which everything can be asked.
@@ -75,7 +92,7 @@ pub(super) fn update_context(
 }
 
 /// A datagram that found nobody is no reason to fail the receives of a socket that is not connected: elsewhere nobody is told.
-pub(super) fn ignore_unreachable(descriptor: &Descriptor) {
+fn ignore_unreachable(descriptor: &Descriptor) {
     if sock_ref(descriptor).peer_addr().is_ok() {
         return;
     }
