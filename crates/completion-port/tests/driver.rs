@@ -9,7 +9,7 @@ use completion_port::{
 };
 use util::{
     child::alone_as,
-    machine::{LADDER, no_text},
+    sys::{LADDER, no_text},
 };
 
 /// All that have a name.

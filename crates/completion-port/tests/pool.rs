@@ -13,7 +13,7 @@ fn port(pool: PoolOptions) -> CompletionPort<(), ()> {
 
 #[test]
 fn sizes_are_whole_pages() {
-    let page = util::machine::page_size();
+    let page = util::sys::page_size();
     for (asked, got) in [
         (1, page),
         (page, page),

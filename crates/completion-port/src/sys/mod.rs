@@ -13,12 +13,19 @@
 //! - [`TransmitFile`]: what is to be sent of a file, and how the system sends it without a copy.
 //! - [`Gather`]: several buffers as the system wants to see them to send them as one. [`Vectored`]: the same at an offset of a file.
 //!   [`Message`]: a datagram, likewise.
-//! - [`file`], [`pipe`]: what drivers need for those.
-//! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
-//! - [`thread_state`]: whether a thread is blocked. [`spare`]: whether a processor is.
-//! - [`send`], [`receive`]: sending and receiving as much as goes at once.
-//! - [`memory`]: reserved memory whose pages can be given back one by one.
+//! - [`file`]: what drivers need for those.
 //! - [`choose`]: which drivers there are, which one a port gets, and the reason in words.
+//!
+//! Those are for every system, over what each has in a folder of its own ([`os`]: `unix` or `windows`), under the same names:
+//!
+//! - `Descriptor`, `Raw`: what the system owns a socket or file by, and how operations name it; `Piece`, `Peer`, `Slot`: what it wants to have
+//!   in memory. `handles`: what of the public interface is of that system.
+//! - [`association`]: that a socket belongs to one port. [`codes`]: the numbers of errors.
+//! - [`beside`]: how a thread sleeps in a driver and on something else at once, as an alertable wait does.
+//! - [`thread_state`]: whether a thread is blocked; `has_spare_processor`. [`punctual`]: sleeps that end on time.
+//! - [`send_now`], [`receive_now`], [`connect_now`]: plain calls that never wait.
+//! - [`memory`]: reserved memory whose pages can be given back one by one.
+//! - `LADDER`: its drivers. [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 

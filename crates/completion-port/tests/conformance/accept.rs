@@ -203,7 +203,7 @@ fn a_reset_before_the_first_data_is_reported(driver: DriverKind) {
     (0..2).for_each(|n| _ = accept_with(&listener, n));
     let client = dial(address);
     until_silent(&port, &listener, 1);
-    reset(driver, client);
+    reset(client);
     let mut packet = get(&port);
     assert_eq!(
         (packet.context, situation(&packet.result)),

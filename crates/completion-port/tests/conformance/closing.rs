@@ -115,7 +115,7 @@ fn a_reset_fails_a_pending_receive(driver: DriverKind) {
     let (server, client) = pair(&port);
     server.recv(room(8), 103).expect("started");
     nothing_comes(&port);
-    reset(driver, client);
+    reset(client);
     let packet = get(&port);
     assert_eq!((packet.context, situation(&packet.result)), (103, Some(Situation::PeerReset)));
     assert!(packet.buffer.is_empty());

@@ -44,7 +44,7 @@ fn one_event_has_one_name_in_packets_and_routines(driver: DriverKind) {
         let clients = std::cell::RefCell::new(vec![two, one]);
         let (routine, packet) = ended(&|_| {
             let client = clients.borrow_mut().pop().expect("one is left");
-            elsewhere(|| reset(driver, client));
+            elsewhere(|| reset(client));
         });
         are_alike(&routine, &packet, Situation::PeerReset);
 

@@ -171,7 +171,7 @@ fn a_failure_is_a_result(driver: DriverKind) {
         let (server, client) = overlapped();
         let event = Event::manual_reset(false);
         let started = server.with_event(&event).recv(room(4)).expect("started");
-        elsewhere(|| reset(driver, client));
+        elsewhere(|| reset(client));
         released(&event);
         let done = started.result().expect("it is over");
         assert_eq!(situation(&done.result), Some(Situation::PeerReset), "S80");

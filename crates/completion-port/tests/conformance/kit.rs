@@ -1,24 +1,20 @@
 //! Ports, connections, files, and waits with a generous deadline.
 
 use std::{
-    env, fs,
-    fs::{File, OpenOptions},
-    io,
+    fs::{self, File, OpenOptions},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
-    process,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use completion_port::{
-    Buffer, Completion, CompletionPort, DriverKind, GetError, TcpSocket, error::Situation,
+use completion_port::{Buffer, Completion, CompletionPort, DriverKind, GetError, TcpSocket};
+
+use crate::{sys, util};
+
+pub use crate::{
+    routine_threads::room,
+    util::{PATIENCE, connection, get, patient, reset, situation, until},
 };
-
-use crate::sys;
-
-pub use crate::util::{PATIENCE, connection, patient};
 
 /// A name is the key, a number the context.
 pub type Port = CompletionPort<&'static str, u32>;
@@ -26,7 +22,7 @@ pub type Handle = completion_port::Handle<&'static str, u32>;
 pub type Packet = Completion<&'static str, u32>;
 
 pub fn open(driver: DriverKind) -> Port {
-    CompletionPort::builder().driver(driver).build().expect("a probed driver can be had")
+    util::open(driver)
 }
 
 pub fn listener() -> (TcpListener, SocketAddr) {
@@ -42,8 +38,7 @@ pub fn dial(address: SocketAddr) -> TcpStream {
 
 /// A connection whose accepted end is associated, under the key "server".
 pub fn pair(port: &Port) -> (Handle, TcpStream) {
-    let (server, client) = connection();
-    (port.associate(server, "server").expect("associated"), client)
+    util::pair(port, "server")
 }
 
 /// A datagram socket that is associated, under the key "datagrams", its address, and another one that fails rather than hangs.
@@ -60,41 +55,19 @@ pub fn peer() -> UdpSocket {
     peer
 }
 
-/// Closes a connection with a reset.
-pub fn reset(driver: DriverKind, stream: TcpStream) {
-    // The standard library has no stable way; a handle has the option.
-    let port = open(driver);
-    let handle = port.associate(stream, "to be reset").expect("associated");
-    handle.set_linger(Some(Duration::ZERO)).expect("an option");
-}
-
-/// An empty buffer with room for so much.
-pub fn room(bytes: usize) -> Buffer {
-    Buffer::with_capacity(bytes)
-}
-
 pub fn with(bytes: &[u8]) -> Buffer {
     bytes.into()
 }
 
 /// So many bytes, each of which tells something of its place.
 pub fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n % 251) as u8 ^ (n / 251 % 241) as u8).collect()
-}
-
-/// The next packet.
-#[track_caller]
-pub fn get(port: &Port) -> Packet {
-    match port.get_timeout(PATIENCE) {
-        Ok(packet) => packet,
-        Err(e) => panic!("{e}; {}", port.snapshot()),
-    }
+    util::pattern(0, len)
 }
 
 /// So many packets, by their contexts.
 #[track_caller]
 pub fn take(port: &Port, count: usize) -> Vec<Packet> {
-    let mut packets: Vec<_> = (0..count).map(|_| get(port)).collect();
+    let mut packets = util::take(port, count);
     packets.sort_by_key(|packet| packet.context);
     packets
 }
@@ -119,23 +92,6 @@ pub fn times_out(port: &Port) {
     }
 }
 
-/// Which situation a result stands for; `None` for a success.
-#[track_caller]
-pub fn situation(result: &io::Result<usize>) -> Option<Situation> {
-    let named = |e| Situation::of(e).unwrap_or_else(|| panic!("an error of no situation: {e:?}"));
-    result.as_ref().err().map(named)
-}
-
-/// Waits until something is so.
-#[track_caller]
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::sleep(Duration::from_micros(200));
-    }
-}
-
 /// Waits until there is something to read from a socket that has this duplicate, and leaves it there.
 pub fn until_readable(duplicate: &TcpStream) {
     until("something to read", || duplicate.peek(&mut [0]).is_ok());
@@ -146,10 +102,7 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(content: &[u8]) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("completion-port-conformance-{}-{number}", process::id());
-        let scratch = Self(env::temp_dir().join(name));
+        let scratch = Self(util::files::path());
         fs::write(&scratch.0, content).expect("a file can be made");
         scratch
     }

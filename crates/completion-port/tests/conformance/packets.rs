@@ -39,7 +39,7 @@ fn what_pends_brings_one_packet_however_it_ends(driver: DriverKind) {
     nothing_comes(&port);
     clients[0].write_all(b"x").expect("written");
     clients[1].shutdown(Shutdown::Write).expect("connected");
-    reset(driver, clients.remove(2));
+    reset(clients.remove(2));
     assert!(ends[3].cancel(ids[3]));
     let results: Vec<_> =
         take(&port, 4).iter().map(|one| (one.context, situation(&one.result))).collect();

@@ -387,7 +387,7 @@ fn they_are_told_what_became_of_the_operation(driver: DriverKind) {
         assert_eq!((done.result.expect("S176"), &done.buffer[..]), (4, &b"and more"[..]));
         assert!(done.socket == socket, "S176");
         socket.recv(room(7), told.keep()).expect("started");
-        elsewhere(|| reset(driver, client));
+        elsewhere(|| reset(client));
         run();
         let done = only(&told);
         assert_eq!(situation(&done.result), Some(Situation::PeerReset), "S176");

@@ -73,7 +73,7 @@ fn after_a_reset_receives_and_sends_fail(driver: DriverKind) {
     let port = open(driver);
     let (server, client) = pair(&port);
     server.recv(room(8), 0).expect("started");
-    reset(driver, client);
+    reset(client);
     assert_eq!(situation(&get(&port).result), Some(Situation::PeerReset));
     for _ in 0..2 {
         server.recv(room(8), 1).expect("started");
@@ -86,7 +86,7 @@ fn after_a_reset_receives_and_sends_fail(driver: DriverKind) {
 fn a_reset_that_a_send_was_told_is_no_end_to_a_receive(driver: DriverKind) {
     let port = open(driver);
     let (server, client) = pair(&port);
-    reset(driver, client);
+    reset(client);
     until("a send is told", || {
         server.send(with(b"to whom?"), 1).expect("started");
         situation(&get(&port).result) == Some(Situation::PeerReset)

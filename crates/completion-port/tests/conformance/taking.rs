@@ -83,7 +83,7 @@ fn a_failure_has_all_of_it_too(driver: DriverKind) {
     let port = open(driver);
     let (server, client) = pair(&port);
     server.recv(room(64), 18).expect("started");
-    reset(driver, client);
+    reset(client);
     let packet = get(&port);
     assert_eq!(situation(&packet.result), Some(Situation::PeerReset));
     assert_eq!((*packet.handle.key(), packet.context), ("server", 18));

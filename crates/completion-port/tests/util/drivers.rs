@@ -37,7 +37,7 @@ pub fn available() -> Vec<DriverKind> {
 }
 
 /// Why a promise is not tested on this driver, if so.
-fn why_not(kind: DriverKind) -> Option<String> {
+pub fn why_not(kind: DriverKind) -> Option<String> {
     let forced = env::var(DRIVER_VARIABLE).ok().filter(|name| !name.is_empty());
     if let Some(name) = forced {
         let forced: DriverKind = name.parse().unwrap_or_else(|e| panic!("{DRIVER_VARIABLE}: {e}"));
@@ -69,7 +69,7 @@ pub fn on(driver: &str, test: &str, promise: fn(DriverKind)) {
 const LONGEST: Duration = Duration::from_secs(100);
 
 /// Ends the process, with a message, if what is returned is not dropped in time: a hang becomes a failure with a name.
-fn end_in_time(test: &str) -> mpsc::Sender<()> {
+pub fn end_in_time(test: &str) -> mpsc::Sender<()> {
     let (guard, over) = mpsc::channel();
     let test = test.to_owned();
     // A million cancels are not one test's worth.

@@ -1,8 +1,9 @@
 //! What the integration tests have in common.
 //!
 //! - this file: connections, waits with a generous deadline, bytes whose place in a stream can be seen.
-//! - [`drivers`]: which drivers a promise is tested on. [`files`]: files of a test's own. [`machine`]: what is otherwise on each system. [`child`]: tests in a process of their own. [`proc`]: what the system says
-//!   about this process. [`busy`]: a listener that nobody gets in to. [`cancels`]: cancels against completions.
+//! - [`drivers`]: which drivers a promise is tested on, and [`exceptions`]: which promises a system cannot keep. [`files`]: files of a test's
+//!   own. [`child`]: tests in a process of their own. [`proc`]: what the system says about this process. [`sys`], [`codes`]: what is otherwise on
+//!   each system. [`busy`]: a listener that nobody gets in to. [`cancels`]: cancels against completions.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
@@ -13,7 +14,6 @@ pub mod codes;
 pub mod drivers;
 pub mod exceptions;
 pub mod files;
-pub mod machine;
 #[cfg_attr(windows, path = "proc_windows.rs")]
 #[cfg_attr(not(windows), path = "proc_linux.rs")]
 pub mod proc;

@@ -1,9 +1,12 @@
-//! Where tests need the system itself.
+//! What is otherwise on each system.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::Path,
+};
 
-use completion_port::Handle;
+use completion_port::{DriverKind, Handle};
 use socket2::SockRef;
 
 /// The socket of a handle.
@@ -78,5 +81,40 @@ pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<us
         let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset);
         at.seek(std::io::SeekFrom::Start(before))?;
         read
+    }
+}
+
+/// The drivers of this system, from the best to the one that is always there.
+#[cfg(unix)]
+pub const LADDER: &[DriverKind] = &[
+    DriverKind::IoUring(completion_port::Rung::BufferRing),
+    DriverKind::IoUring(completion_port::Rung::Coop),
+    DriverKind::IoUring(completion_port::Rung::Basic),
+    DriverKind::Readiness,
+];
+/// The drivers of this system.
+#[cfg(windows)]
+pub const LADDER: &[DriverKind] = &[DriverKind::Windows];
+
+/// What a variable can hold, and is not valid Unicode.
+pub fn no_text() -> OsString {
+    #[cfg(unix)]
+    return std::os::unix::ffi::OsStringExt::from_vec(b"\xff\xfe".to_vec());
+    #[cfg(windows)]
+    return std::os::windows::ffi::OsStringExt::from_wide(&[0xD800]);
+}
+
+/// Bytes in a page of memory.
+pub fn page_size() -> usize {
+    #[cfg(unix)]
+    return rustix::param::page_size();
+    #[cfg(windows)]
+    {
+        use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+        // SAFETY: numbers and addresses only, for which zeros are valid.
+        let mut info: SYSTEM_INFO = unsafe { std::mem::zeroed() };
+        // SAFETY: there is room for the answer.
+        unsafe { GetSystemInfo(&raw mut info) };
+        info.dwPageSize as usize
     }
 }
