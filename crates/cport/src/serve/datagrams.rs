@@ -31,7 +31,7 @@ use crate::{
     args::Serve,
     error::{Failure, plain},
     output,
-    sys::{limits, sockets},
+    sys::limits,
 };
 
 /// Room for the longest datagram of either version of the internet.
@@ -180,7 +180,7 @@ pub fn run(options: &Serve) -> Result<(), Failure> {
 fn bind(options: &Serve) -> Result<Vec<UdpSocket>, Failure> {
     let one = |address: &crate::args::Address| {
         let failed = |error: io::Error| accept::cannot_listen(address, &error);
-        let socket = sockets::serve_datagrams(&address.resolve()?).map_err(failed)?;
+        let socket = UdpSocket::bind(&address.resolve()?[..]).map_err(failed)?;
         SockRef::from(&socket).set_recv_buffer_size(KEPT).map_err(failed)?;
         Ok(socket)
     };

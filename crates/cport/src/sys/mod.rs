@@ -6,8 +6,8 @@
 //! - `limits`: `descriptors` and `locked_memory`, as far as there are such limits; `raise_descriptors`; `is_own_table_full`, by which an
 //!   error says that this process, and not the system, has no descriptor left.
 //! - `process`: a `Process`, looked at from outside, and the `Usage` of it: processor time since an earlier look, resident memory.
-//! - `sockets`: `listen`, with a backlog as long as is asked for; `serve_datagrams`, which no client's end disturbs; `MANY_LOOPBACKS`,
-//!   whether every address of 127.0.0.0/8 can be bound; `REFUSED`, what to do where a port is refused.
+//! - `sockets`: `listen`, with a backlog as long as is asked for; `MANY_LOOPBACKS`, whether every address of 127.0.0.0/8 can be bound;
+//!   `REFUSED`, what to do where a port is refused.
 //! - `terminal`: `unbuffered` standard output; `can_erase`, whether a line on standard error can be written over.
 //! - `machine`: `name`, for a person; `IO_URING`, whether there is such a thing; `io_uring_disabled` and `backlog`, what the kernel is set
 //!   to; `LOAD_DRIVER`, which the load runs on unless it is told otherwise; `be_punctual`, for a thread that must not sleep too long.

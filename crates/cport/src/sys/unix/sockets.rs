@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener},
 };
 
 use socket2::SockRef;
@@ -19,9 +19,4 @@ pub fn listen(addresses: &[SocketAddr], backlog: i32) -> io::Result<TcpListener>
     let listener = TcpListener::bind(addresses)?;
     SockRef::from(&listener).listen(backlog)?;
     Ok(listener)
-}
-
-/// A socket for datagrams on the first of these addresses that can be had.
-pub fn serve_datagrams(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
-    UdpSocket::bind(addresses)
 }
