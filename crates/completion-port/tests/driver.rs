@@ -9,21 +9,22 @@ use completion_port::{
 };
 use util::{
     child::alone_as,
-    sys::{LADDER, no_text},
+    sys::{ladder, no_text},
 };
 
 /// All that have a name.
-const NAMES: [(DriverKind, &str); 5] = [
+const NAMES: [(DriverKind, &str); 6] = [
     (DriverKind::IoUring(Rung::BufferRing), "io_uring:buffer-ring"),
     (DriverKind::IoUring(Rung::Coop), "io_uring:coop"),
     (DriverKind::IoUring(Rung::Basic), "io_uring:basic"),
     (DriverKind::Readiness, "readiness"),
     (DriverKind::Windows, "windows"),
+    (DriverKind::WindowsUnlimited, "windows:unlimited"),
 ];
 
 /// The one that is always there.
 fn sure() -> DriverKind {
-    *LADDER.last().expect("every system has one")
+    *ladder().last().expect("every system has one")
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn names_parse_and_print() {
 #[test]
 fn a_probe_tells_of_every_driver() {
     let probed = probe();
-    assert!(probed.iter().map(|one| one.kind()).eq(LADDER.iter().copied()), "the best first");
+    assert!(probed.iter().map(|one| one.kind()).eq(ladder()), "the best first");
     let last = probed.last().expect("every system has one");
     assert!(last.available().is_ok(), "{last:?} is always there");
     for one in &probed {

@@ -122,8 +122,9 @@ impl Builder {
             return choose::simulate(network, pool);
         }
         let places = limit.min(processors()).min(Set::MOST);
-        let user = if self.routines { User::Routines } else { User::Port };
-        choose::choose(self.driver, pool, places, user)
+        let limit = if self.release == Release::Unlimited { usize::MAX } else { limit };
+        let user = if self.routines { User::Routines } else { User::Port { places, limit } };
+        choose::choose(self.driver, pool, user)
     }
 
     /// Makes the port.

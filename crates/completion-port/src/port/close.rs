@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CompletionPort, Shared, get::settle_all};
+use super::{
+    CompletionPort, Shared, get::settle_all, scheduling::Scheduling, shared::Hand, system,
+};
 use crate::{
     handle::close_with_port,
     operation::{Completion, Side},
@@ -49,7 +51,7 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     let deadline = shared.drivers.now().checked_add(shared.drain);
     let patience = Instant::now().checked_add(shared.drain);
     let mut packets = Vec::new();
-    if shared.scheduler.wait_for_seats(patience) {
+    if shared.scheduler.wait_for_others(patience) {
         drain(shared, deadline, &mut packets);
     }
     let leaked = in_flight(shared);
@@ -65,20 +67,25 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     left
 }
 
+/// So many packets are taken from the system at once.
+const BATCH: usize = 64;
+
 /// Reaps until nothing is in flight, or the deadline.
 fn drain<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Arc<Shared<K, T>>,
     deadline: Option<Instant>,
     packets: &mut Vec<Completion<K, T>>,
 ) {
-    let mut events = Vec::new();
+    let mut hand = Hand::default();
     // What was cancelled may be there already, so even a deadline of no time allows one look.
     let mut looked = false;
     loop {
-        if let Some(panic) = settle_all(shared, &mut events, packets) {
-            // Its context cannot be made, and the port is closed: nobody is left to be told.
-            drop(panic);
+        if let Scheduling::System(queue) = &shared.scheduler {
+            // A panic: its context cannot be made, and the port is closed, so nobody is left to be told.
+            drop(system::settle(shared, queue, &mut hand));
         }
+        drop(settle_all(shared, &mut hand.events, &mut hand.packets));
+        packets.append(&mut hand.packets);
         let left = until(deadline, shared.drivers.now());
         if (looked && left == Some(Duration::ZERO)) || in_flight(shared) == 0 {
             return;
@@ -92,8 +99,14 @@ fn drain<K: Send + Sync + 'static, T: Send + 'static>(
         } else {
             (occupied, left)
         };
+        let waited = match &shared.scheduler {
+            Scheduling::Library(_) => {
+                shared.drivers.wait(those, &[], pause, &mut hand.events).map(drop)
+            }
+            Scheduling::System(queue) => queue.port().take(BATCH, pause, &mut hand.taken),
+        };
         // A driver that fails gives nothing back any more: the deadline ends this.
-        if shared.drivers.wait(those, &[], pause, &mut events).is_err() {
+        if waited.is_err() {
             thread::yield_now();
         }
     }

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Due, Shared, shared::Hand};
+use super::{Due, Shared, scheduling::Scheduling, shared::Hand, system};
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, Out, Punctual, Seating, Set, Sleeper, ThreadSleeper, until},
-    sys::{Drivers, Event},
+    schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper, until},
+    sys::{Drivers, Event, SystemPort, Taken},
 };
 
 /// Why there is no packet.
@@ -107,6 +107,18 @@ pub(crate) trait Wait {
     ) -> io::Result<bool> {
         drivers.wait(those, &[], timeout, events)
     }
+
+    /// [`SystemPort::take`], where the system decides who runs. True if something has come beside, which ends the wait.
+    fn take(
+        &mut self,
+        port: &dyn SystemPort,
+        _drivers: &Drivers,
+        max: usize,
+        timeout: Option<Duration>,
+        taken: &mut Vec<Taken>,
+    ) -> io::Result<bool> {
+        port.take(max, timeout, taken).map(|()| false)
+    }
 }
 
 impl Wait for ThreadSleeper {}
@@ -119,11 +131,15 @@ pub(crate) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     deadline: Option<Instant>,
     wait: &mut (impl Sleeper + Wait),
 ) -> Result<(), GetError> {
-    let mut next = shared.scheduler.next(max, out, deadline, wait);
+    let scheduler = match &shared.scheduler {
+        Scheduling::Library(scheduler) => scheduler,
+        Scheduling::System(queue) => return system::take(shared, queue, out, max, deadline, wait),
+    };
+    let mut next = scheduler.next(max, out, deadline, wait);
     loop {
         next = match next {
-            Next::Drive(seating) => drive(shared, seating, out, max, deadline, wait)?,
-            Next::Wait(arrival) => shared.scheduler.wait_on(arrival, max, out, deadline, wait),
+            Next::Drive(seating) => drive(shared, scheduler, seating, out, max, deadline, wait)?,
+            Next::Wait(arrival) => scheduler.wait_on(arrival, max, out, deadline, wait),
             next => return outcome(next),
         };
     }
@@ -136,8 +152,14 @@ pub(crate) fn take_all<K: Send + Sync + 'static, T: Send + 'static>(
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<(), GetError> {
-    outcome(match shared.scheduler.sit_down() {
-        Next::Drive(seating) => drive(shared, seating, out, usize::MAX, deadline, wait)?,
+    let scheduler = match &shared.scheduler {
+        Scheduling::Library(scheduler) => scheduler,
+        Scheduling::System(queue) => {
+            return system::take(shared, queue, out, usize::MAX, deadline, wait);
+        }
+    };
+    outcome(match scheduler.sit_down() {
+        Next::Drive(seating) => drive(shared, scheduler, seating, out, usize::MAX, deadline, wait)?,
         next => next,
     })
 }
@@ -154,6 +176,7 @@ fn outcome(next: Next) -> Result<(), GetError> {
 /// Gives the seat up, whatever happens: a panic in a context's maker, for one.
 struct Seat<'a, K: 'static, T: 'static> {
     shared: &'a Shared<K, T>,
+    scheduler: &'a Scheduler<Completion<K, T>>,
     seating: Seating,
     /// What was settled, and not brought in yet, is in it.
     hand: Hand<K, T>,
@@ -162,34 +185,34 @@ struct Seat<'a, K: 'static, T: 'static> {
 
 impl<K, T> Drop for Seat<'_, K, T> {
     fn drop(&mut self) {
-        let Hand { events, packets } = &mut self.hand;
+        let Hand { events, packets, .. } = &mut self.hand;
         if !self.given_up {
             for packet in packets.drain(..) {
-                self.shared.scheduler.push(packet);
+                self.scheduler.push(packet);
             }
-            self.shared.scheduler.leave(self.seating.seat);
-            drop(self.shared.scheduler.leftovers());
+            self.scheduler.leave(self.seating.seat);
+            drop(self.scheduler.leftovers());
         }
         events.clear();
-        let hand = Hand { events: std::mem::take(events), packets: std::mem::take(packets) };
-        self.shared.put_back(hand);
+        self.shared.put_back(std::mem::take(&mut self.hand));
     }
 }
 
 /// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
+    scheduler: &Scheduler<Completion<K, T>>,
     seating: Seating,
     out: &mut impl Out<Completion<K, T>>,
     max: usize,
     deadline: Option<Instant>,
     wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
-    let mut seat = Seat { shared, seating, hand: shared.hand(), given_up: false };
+    let mut seat = Seat { shared, scheduler, seating, hand: shared.hand(), given_up: false };
     let (mut looked, mut beside) = (false, false);
     let mut punctual = None;
     loop {
-        let Hand { events, packets } = &mut seat.hand;
+        let Hand { events, packets, .. } = &mut seat.hand;
         let panic = settle_all(shared, events, packets);
         if let Some(panic) = panic {
             std::panic::resume_unwind(panic);
@@ -197,14 +220,14 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         // Before the first look at the drivers only if there is nothing in them to be looked at.
         if looked || !packets.is_empty() {
             let number = seat.seating.seat;
-            match shared.scheduler.next_in_seat(number, packets, max, out) {
+            match scheduler.next_in_seat(number, packets, max, out) {
                 // There may be more drivers to look at.
                 Next::Drive(seating) => seat.seating = seating,
                 next => {
                     seat.given_up = true;
                     if matches!(next, Next::Closed) {
                         // Long after the close, perhaps: then nobody else is left to take what was brought in here.
-                        drop(shared.scheduler.leftovers());
+                        drop(scheduler.leftovers());
                     }
                     return Ok(next);
                 }
@@ -224,11 +247,8 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let to_timer = until(timer, now);
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
-        let asleep = if sleep == Some(Duration::ZERO) {
-            None
-        } else {
-            shared.scheduler.fall_asleep(seat.seating)
-        };
+        let asleep =
+            if sleep == Some(Duration::ZERO) { None } else { scheduler.fall_asleep(seat.seating) };
         let sleep = match asleep {
             Some(look) => [sleep, until(look, now)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
@@ -242,7 +262,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
             shared.timers.wake();
         }
         if asleep.is_some() {
-            shared.scheduler.wake_up(seat.seating);
+            scheduler.wake_up(seat.seating);
         }
         looked = true;
         beside = waited.map_err(GetError::Failed)?;

@@ -1,8 +1,9 @@
 //! The completion port.
 //!
 //! - this file: the public type. [`builder`]: its options.
-//! - [`shared`]: what handles and the port have in common, with the [`roll`] of all handles. [`get`]: how a packet is taken, and the
-//!   driver driven meanwhile. [`due`]: what its timers are for.
+//! - [`shared`]: what handles and the port have in common, with the [`roll`] of all handles. [`scheduling`]: who decides which thread
+//!   runs. [`get`]: how a packet is taken, and the driver driven meanwhile; [`system`]: how it is taken where the system decides. [`due`]:
+//!   what its timers are for.
 //! - [`close`]: how everything ends. [`snapshot`]: what is going on.
 
 mod builder;
@@ -10,8 +11,10 @@ mod close;
 mod due;
 pub(crate) mod get;
 mod roll;
+mod scheduling;
 mod shared;
 mod snapshot;
+mod system;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 

@@ -10,17 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Due, roll::Roll};
+use super::{Due, roll::Roll, scheduling::Scheduling};
 use crate::{
     buffer::Pool,
     handle::{Aside, Besides, Handle, Inner, NotAssociated, Role, Source, sealed},
     operation::{Completion, Detail, Header},
-    schedule::{Release, Scheduler, Waking, Workplace, timers::Timers},
-    sys::{Drivers, Event, choose::DriverChoice},
+    schedule::{Release, Waking, Workplace, timers::Timers},
+    sys::{Drivers, Event, Taken, choose::DriverChoice},
 };
 
 pub(crate) struct Shared<K: 'static, T: 'static> {
-    pub scheduler: Scheduler<Completion<K, T>>,
+    pub scheduler: Scheduling<Completion<K, T>>,
     pub drivers: Arc<Drivers>,
     pub choice: DriverChoice,
     pub pool: Arc<Pool>,
@@ -47,10 +47,18 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     revived: AtomicUsize,
 }
 
-/// What a thread that drives has in hand: what the drivers have reported, and the packets that came of it.
+/// What a thread that drives has in hand: what the system or the drivers have reported, and the packets that came of it.
 pub(super) struct Hand<K: 'static, T: 'static> {
+    /// Of the system's own port, if that decides who runs.
+    pub taken: Vec<Taken>,
     pub events: Vec<Event>,
     pub packets: Vec<Completion<K, T>>,
+}
+
+impl<K, T> Default for Hand<K, T> {
+    fn default() -> Self {
+        Self { taken: Vec::new(), events: Vec::new(), packets: Vec::new() }
+    }
 }
 
 /// Room for what a busy driver brings at once.
@@ -75,13 +83,13 @@ impl<K, T> Shared<K, T> {
         choice: DriverChoice,
         pool: Arc<Pool>,
         limit: usize,
-        (waking, release): (Waking, Release),
+        policies: (Waking, Release),
         queue_limit: usize,
         drain: Duration,
     ) -> Self {
         let drivers = Arc::new(drivers);
         Self {
-            scheduler: Scheduler::new(drivers.clone(), drivers.len(), limit, waking, release),
+            scheduler: Scheduling::new(&drivers, limit, policies),
             born: drivers.millis(),
             timers: Timers::new(drivers.now()),
             drivers,
@@ -116,6 +124,7 @@ impl<K, T> Shared<K, T> {
     pub(super) fn hand(&self) -> Hand<K, T> {
         let kept = lock(&self.hands).pop();
         kept.unwrap_or_else(|| Hand {
+            taken: Vec::new(),
             events: Vec::with_capacity(BATCH),
             packets: Vec::with_capacity(BATCH),
         })
@@ -123,7 +132,7 @@ impl<K, T> Shared<K, T> {
 
     /// For the next who drives. There is one for each who does at once, and no more; the memory of a burst is not kept.
     pub(super) fn put_back(&self, hand: Hand<K, T>) {
-        debug_assert!(hand.events.is_empty() && hand.packets.is_empty());
+        debug_assert!(hand.taken.is_empty() && hand.events.is_empty() && hand.packets.is_empty());
         if hand.events.capacity().max(hand.packets.capacity()) <= MOST {
             lock(&self.hands).push(hand);
         }
@@ -276,6 +285,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
     pub(super) fn employ(self: &Arc<Self>) {
         let workplace: Weak<Self> = Arc::downgrade(self);
         self.scheduler.set_workplace(workplace);
+        if let Scheduling::System(_) = self.scheduler {
+            // Nobody looks at the timers who is not nudged: also for the first.
+            self.timers.sleep();
+        }
     }
 
     /// A buffer that comes back while a receive waits wakes the sleeper, who starts that receive again.

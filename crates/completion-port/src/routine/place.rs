@@ -29,7 +29,7 @@ use crate::{
     },
     schedule::{Park, Set, Sleeper, Waker},
     sys::{
-        Drivers, Event,
+        Drivers, Event, SystemPort, Taken,
         beside::Beside,
         choose::{DriverChoice, DriverKind},
     },
@@ -462,6 +462,20 @@ impl Wait for Alertably<'_> {
         let deadline = self.place.port().shared.deadline(timeout);
         let gathered = self.place.gather(deadline, &drivers.beside(those)?)?;
         drivers.wait(those, &[], Some(Duration::ZERO), events)?;
+        Ok(matches!(gathered, Gathered::Runnable))
+    }
+
+    fn take(
+        &mut self,
+        port: &dyn SystemPort,
+        drivers: &Drivers,
+        max: usize,
+        timeout: Option<Duration>,
+        taken: &mut Vec<Taken>,
+    ) -> io::Result<bool> {
+        let deadline = self.place.port().shared.deadline(timeout);
+        let gathered = self.place.gather(deadline, &drivers.beside(Set::one(0))?)?;
+        port.take(max, Some(Duration::ZERO), taken)?;
         Ok(matches!(gathered, Gathered::Runnable))
     }
 }

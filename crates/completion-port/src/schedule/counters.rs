@@ -2,7 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-/// What the scheduling of a port has done since the port was made. Part of a [`Snapshot`](crate::Snapshot).
+/// What the scheduling of a port has done since the port was made. Part of a [`Snapshot`](crate::Snapshot). All 0 on Windows, where the
+/// kernel does it.
 ///
 /// ```
 /// use completion_port::CompletionPort;

@@ -18,7 +18,7 @@ use super::{Bed, Next, Release, Scheduler, Seating, Set, ThreadSleeper, Waking, 
 /// Preemptions that loom tries in one execution: enough for every pair of races between three threads.
 const PREEMPTIONS: usize = 3;
 
-fn check(model: impl Fn() + Sync + Send + 'static) {
+pub(super) fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(model);

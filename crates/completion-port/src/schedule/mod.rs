@@ -32,6 +32,7 @@ mod policy;
 mod set;
 mod state;
 pub(crate) mod sync;
+mod system;
 pub(crate) mod timers;
 mod waker;
 mod watch;
@@ -46,6 +47,7 @@ use std::{
 pub(crate) use self::{
     attendance::Seating,
     set::Set,
+    system::SystemQueue,
     waker::{Park, Sleeper, ThreadSleeper, Waker},
     worker::Workplace,
 };
@@ -650,3 +652,5 @@ mod late_tests;
 mod loom_tests;
 #[cfg(all(test, not(completion_port_loom)))]
 mod nt_model;
+#[cfg(all(test, completion_port_loom))]
+mod system_loom_tests;

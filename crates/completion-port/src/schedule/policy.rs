@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// When a second worker is woken while one runs and the limit allows more.
+/// When a second worker is woken while one runs and the limit allows more. On Windows the kernel decides, and it is as with `Eager`.
 ///
 /// ```
 /// use completion_port::{CompletionPort, Waking};
@@ -22,7 +22,8 @@ pub enum Waking {
     Eager,
 }
 
-/// How a worker that blocks gives up its place among the running.
+/// How a worker that blocks gives up its place among the running. On Windows the kernel hears of every wait, and only
+/// [`Unlimited`](Release::Unlimited) makes a difference.
 ///
 /// ```
 /// use completion_port::{CompletionPort, Release};

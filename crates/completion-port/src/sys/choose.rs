@@ -58,27 +58,39 @@ pub enum DriverKind {
     IoUring(Rung),
     /// `readiness`: epoll or kqueue says when, the port does the I/O.
     Readiness,
-    /// `windows`: the completion ports of Windows itself.
+    /// `windows`: the completion ports of Windows itself, which decide which threads run, too.
     Windows,
+    /// `windows:unlimited`: the same without a limit of their own: this library decides which threads run, as it does on other systems. For
+    /// Wine, whose ports keep no limit.
+    WindowsUnlimited,
     /// `simulated:SEED`: a network in memory with a virtual clock and seeded faults; only by [`Builder::simulated`](crate::Builder::simulated).
     #[cfg(feature = "simulated")]
     Simulated(u64),
 }
 
 /// All that have a name.
-const NAMED: [DriverKind; 5] = [
+const NAMED: [DriverKind; 6] = [
     DriverKind::IoUring(Rung::BufferRing),
     DriverKind::IoUring(Rung::Coop),
     DriverKind::IoUring(Rung::Basic),
     DriverKind::Readiness,
     DriverKind::Windows,
+    DriverKind::WindowsUnlimited,
 ];
 
 /// Who a driver is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
     /// A completion port.
-    Port,
+    Port {
+        /// So many threads can run at once: what drivers beyond that would be for, there is not.
+        #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+        // asked where a port has several
+        places: usize,
+        /// So many may, as the system is told where it decides.
+        #[cfg_attr(not(windows), allow(dead_code))] // asked by the system's own port
+        limit: usize,
+    },
     /// The routines of one thread.
     Routines,
 }
@@ -91,6 +103,7 @@ impl fmt::Display for DriverKind {
             DriverKind::IoUring(Rung::Basic) => f.pad("io_uring:basic"),
             DriverKind::Readiness => f.pad("readiness"),
             DriverKind::Windows => f.pad("windows"),
+            DriverKind::WindowsUnlimited => f.pad("windows:unlimited"),
             #[cfg(feature = "simulated")]
             DriverKind::Simulated(seed) => write!(f, "simulated:{seed}"),
         }
@@ -189,31 +202,30 @@ impl Probed {
 /// use completion_port::{DriverKind, probe};
 ///
 /// let probed = probe();
-/// // What asks for nothing special comes last: `readiness` on Unix, `windows` on Windows.
+/// // What asks for nothing special comes last: `readiness` on Unix.
 /// let last = probed.last().unwrap();
-/// assert!(matches!(last.kind(), DriverKind::Readiness | DriverKind::Windows));
+/// assert!(cfg!(windows) || last.kind() == DriverKind::Readiness);
 /// assert!(last.available().is_ok());
 /// ```
 #[must_use]
 pub fn probe() -> Vec<Probed> {
     let pool = Pool::new(PoolOptions::new());
-    os::LADDER
+    os::ladder()
         .iter()
         .map(|&kind| {
             let made = pool
                 .as_ref()
                 .map_err(|e| e.to_string())
-                .and_then(|pool| open(kind, pool, 1, User::Port).map(drop));
+                .and_then(|pool| open(kind, pool, User::Port { places: 1, limit: 1 }).map(drop));
             Probed { kind, refusal: made.err() }
         })
         .collect()
 }
 
-/// The drivers for a new port, `places` if that is of use: of the forced kind, or of the best that this machine offers.
+/// The drivers for a new port: of the forced kind, or of the best that this machine offers.
 pub(crate) fn choose(
     forced: Option<DriverKind>,
     pool: &Arc<Pool>,
-    places: usize,
     user: User,
 ) -> io::Result<(Drivers, DriverChoice)> {
     let forced = match (forced, env::var(DRIVER_VARIABLE)) {
@@ -233,7 +245,7 @@ pub(crate) fn choose(
         (None, _) => None,
     };
     if let Some((kind, reason)) = forced {
-        let drivers = open(kind, pool, places, user).map_err(|why| {
+        let drivers = open(kind, pool, user).map_err(|why| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("the driver {kind} was {reason}, but {why}"),
@@ -243,8 +255,8 @@ pub(crate) fn choose(
     }
 
     let mut refusals: Vec<String> = Vec::new();
-    for &kind in os::LADDER {
-        match open(kind, pool, places, user) {
+    for &kind in os::ladder() {
+        match open(kind, pool, user) {
             Ok(drivers) => {
                 let reason = match refusals.as_slice() {
                     [] => "the first of the ladder that this machine offers".to_owned(),
@@ -280,11 +292,10 @@ pub(crate) fn simulate(
 }
 
 /// Makes the drivers of a port, or says what stands in the way.
-fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize, user: User) -> Result<Drivers, String> {
-    let _ = (places, user);
+fn open(kind: DriverKind, pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
     match kind {
         #[cfg(target_os = "linux")]
-        DriverKind::IoUring(rung) => rings(rung, pool, places),
+        DriverKind::IoUring(rung) => rings(rung, pool, user),
         #[cfg(not(target_os = "linux"))]
         DriverKind::IoUring(_) => Err("io_uring is a part of Linux".to_owned()),
         // One serves all: the I/O itself is done by whichever thread starts it.
@@ -295,9 +306,11 @@ fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize, user: User) -> Result
         #[cfg(not(unix))]
         DriverKind::Readiness => Err("readiness is for Unix".to_owned()),
         #[cfg(windows)]
-        DriverKind::Windows => windows(pool, user),
+        DriverKind::Windows | DriverKind::WindowsUnlimited => windows(kind, pool, user),
         #[cfg(not(windows))]
-        DriverKind::Windows => Err("it is a part of Windows".to_owned()),
+        DriverKind::Windows | DriverKind::WindowsUnlimited => {
+            Err("it is a part of Windows".to_owned())
+        }
         #[cfg(feature = "simulated")]
         DriverKind::Simulated(_) => Err("a simulated driver needs its network".to_owned()),
     }
@@ -305,11 +318,13 @@ fn open(kind: DriverKind, pool: &Arc<Pool>, places: usize, user: User) -> Result
 
 /// The kernel's own port, or that of a thread's routines.
 #[cfg(windows)]
-fn windows(pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
+fn windows(kind: DriverKind, pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
     let driver: Box<dyn Driver> = match user {
-        User::Port => Box::new(
-            os::Port::new(pool.clone()).map_err(|e| format!("the system's port failed: {e}"))?,
-        ),
+        User::Port { limit, .. } => {
+            let limit = (kind == DriverKind::Windows).then_some(limit);
+            let port = os::Port::new(pool.clone(), limit);
+            Box::new(port.map_err(|e| format!("the system's port failed: {e}"))?)
+        }
         User::Routines => Box::new(os::Apc::new(pool.clone())),
     };
     Ok(Drivers::new(vec![driver]))
@@ -317,7 +332,8 @@ fn windows(pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
 
 /// A ring for each place: what is submitted to one is carried out behind its lock, by the thread that submits it.
 #[cfg(target_os = "linux")]
-fn rings(rung: Rung, pool: &Arc<Pool>, places: usize) -> Result<Drivers, String> {
+fn rings(rung: Rung, pool: &Arc<Pool>, user: User) -> Result<Drivers, String> {
+    let places = if let User::Port { places, .. } = user { places } else { 1 };
     let mut rings: Vec<Box<dyn Driver>> = Vec::new();
     for place in 0..places {
         // The buffers that may lie with the kernel are shared out, the first gets the rest.

@@ -2,11 +2,12 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Driver, Event, Medium, Socket,
+    Driver, Event, Medium, Socket, SystemPort,
     beside::{self, Beside},
     os,
 };
@@ -34,6 +35,11 @@ impl Drivers {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// [`Driver::system_port`] of the first, which is the only one then.
+    pub(crate) fn system_port(&self) -> Option<Arc<dyn SystemPort>> {
+        self.first().system_port()
     }
 
     /// Makes a socket ready to be used through any of them.

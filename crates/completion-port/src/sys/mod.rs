@@ -7,6 +7,7 @@
 //! - [`Driver`]: starts operations, reports their ends, can be asked to cancel, slept in by one thread and woken by any. Its rules
 //!   are on the trait. There are `io_uring` (Linux), `readiness` (every Unix: epoll, or the `polling` crate's kqueue),
 //!   `windows` (the kernel's own ports, and its procedure calls for routines) and `simulated` (a virtual clock and seeded faults).
+//! - [`SystemPort`]: a port of the system's own that decides who runs, where there is one. The library's scheduler does elsewhere.
 //! - [`drivers`]: those of one port, which may be several: a driver is handed from worker to worker, reaped by one at a time, and
 //!   any thread may start operations in it.
 //! - [`Socket`]: an owned handle of the system, or of the simulated network. [`Target`]: how an operation names it.
@@ -25,7 +26,7 @@
 //! - [`thread_state`]: whether a thread is blocked; `has_spare_processor`. [`punctual`]: sleeps that end on time.
 //! - [`send_now`], [`receive_now`], [`connect_now`]: plain calls that never wait.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
-//! - `LADDER`: its drivers. [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
+//! - `ladder`: its drivers. [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 
@@ -50,6 +51,7 @@ mod windows;
 use std::{
     io,
     ptr::NonNull,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -158,10 +160,41 @@ pub(crate) trait Driver: Send + Sync {
     /// How many operations are with the driver. One that [`start`](Driver::start) has put there is counted when it returns.
     fn in_flight(&self) -> usize;
 
+    /// The system's own port, if that decides who runs: events are taken from it then, and [`wait`](Driver::wait) is not called.
+    fn system_port(&self) -> Option<Arc<dyn SystemPort>> {
+        None
+    }
+
     /// Buffers that it holds ready for receives that have none.
     fn ready_buffers(&self) -> usize {
         0
     }
+}
+
+/// A completion port of the system's own, which decides who runs: it knows its limit, counts who has come out of
+/// [`take`](SystemPort::take), hears of who blocks, and releases the newest waiter first. Packets of the library's go through it, too.
+pub(crate) trait SystemPort: Send + Sync {
+    /// Puts a packet of the library's in, of which the port has the number. It comes out of `take` once.
+    fn post(&self, number: usize);
+
+    /// Has one more thread come out of `take`, with [`Taken::Nudge`]; one for all who ask before it does.
+    fn nudge(&self);
+
+    /// Nudges in so long, and at no other time that was asked for before.
+    fn nudge_after(&self, time: Option<Duration>);
+
+    /// Takes up to `max`, the oldest first; if there is nothing, sleeps until there is, or the time is up. May return with nothing for no
+    /// reason. Any number of threads may call it at once.
+    fn take(&self, max: usize, timeout: Option<Duration>, taken: &mut Vec<Taken>)
+    -> io::Result<()>;
+}
+
+/// What comes out of a [`SystemPort`].
+#[cfg_attr(not(windows), allow(dead_code))] // made where the system has one
+pub(crate) enum Taken {
+    Event(Event),
+    Packet(usize),
+    Nudge,
 }
 
 /// What a driver has to say about an operation.

@@ -5,8 +5,8 @@
 /// A test that is skipped on a driver under Wine.
 #[derive(Debug)]
 pub struct Exception {
-    /// The driver, by its name.
-    pub driver: &'static str,
+    /// The drivers, by their names.
+    pub drivers: &'static [&'static str],
     /// The test, as `chapter::test`.
     pub test: &'static str,
     /// What Wine does instead.
@@ -14,7 +14,12 @@ pub struct Exception {
 }
 
 const fn wine(test: &'static str, reason: &'static str) -> Exception {
-    Exception { driver: "windows", test, reason }
+    Exception { drivers: &["windows", "windows:unlimited"], test, reason }
+}
+
+/// What takes a limit that is kept: where the system's port decides who runs, Wine keeps none.
+const fn unlimited(test: &'static str) -> Exception {
+    Exception { drivers: &["windows"], test, reason: "Wine's ports keep no limit" }
 }
 
 /// All of them.
@@ -27,4 +32,10 @@ pub const EXCEPTIONS: &[Exception] = &[
         "connect::a_socket_is_used_again",
         "Wine's DisconnectEx does not know TF_REUSE_SOCKET: the next connect finds it connected (10056)",
     ),
+    unlimited("threads::at_the_limit_a_packet_waits"),
+    unlimited("threads::the_newest_waiter_is_handed_the_packet"),
+    unlimited("threads::who_times_out_counts"),
+    unlimited("threads::a_thread_belongs_to_the_port_of_its_last_wait"),
+    unlimited("threads::who_blocks_gives_up_its_place"),
+    unlimited("threads::who_wakes_counts_again"),
 ];

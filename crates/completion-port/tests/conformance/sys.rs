@@ -17,6 +17,7 @@ macro_rules! on_each_driver {
 macro_rules! on_each_driver {
     () => {
         on_driver!(windows "windows");
+        on_driver!(windows_unlimited "windows:unlimited");
     };
 }
 

@@ -103,6 +103,8 @@ macro_rules! on_each_driver {
             $crate::on_each_driver!(@ $promise readiness "readiness");
             #[cfg(windows)]
             $crate::on_each_driver!(@ $promise windows "windows");
+            #[cfg(windows)]
+            $crate::on_each_driver!(@ $promise windows_unlimited "windows:unlimited");
         }
     )*};
     (@ $promise:ident $name:ident $driver:literal) => {

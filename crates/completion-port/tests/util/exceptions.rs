@@ -11,9 +11,13 @@ pub enum Where {
     Wine,
     /// Windows itself, and so Wine too.
     Windows,
+    /// Wine, on the driver `windows`, where the kernel's port decides who runs: Wine's keeps no limit.
+    WineScheduled,
+    /// The driver `windows`, on Windows too.
+    Scheduled,
 }
 
-/// The tests, as the harness knows them without the driver.
+/// The tests, or whole modules of them, as the harness knows them without the driver.
 pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
     (
         "associate::ends_with_the_last_handle",
@@ -137,14 +141,37 @@ pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
         Where::Wine,
         "a reset is told once, and reads as an end afterwards",
     ),
+    // Of the schedule.
+    ("late", Where::Scheduled, "the kernel wakes a waiter as soon as its limit allows it"),
+    ("drivers", Where::Scheduled, "there is one port of the kernel's, and it is nobody's home"),
+    ("blocked", Where::WineScheduled, NO_LIMIT),
+    ("limit", Where::WineScheduled, NO_LIMIT),
+    ("lifo", Where::WineScheduled, NO_LIMIT),
+    ("burning::so_it_does_with_all_that_may_run_burning", Where::WineScheduled, NO_LIMIT),
+    ("workers::a_panic_of_a_key_or_a_context", Where::WineScheduled, NO_LIMIT),
+    (
+        "workers::a_thread_local_that_takes_packets_when_its_thread_ends",
+        Where::WineScheduled,
+        NO_LIMIT,
+    ),
 ];
+
+const NO_LIMIT: &str = "Wine's ports keep no limit";
 
 /// Why a test is not for this system, if so.
 pub fn why_not(test: &str, kind: DriverKind) -> Option<&'static str> {
-    if kind != DriverKind::Windows {
-        return None;
-    }
-    let (_, place, reason) =
-        EXCEPTIONS.iter().find(|(name, ..)| test.starts_with(&format!("{name}::")))?;
-    (*place == Where::Windows || sys::is_wine()).then_some(reason)
+    let scheduled = match kind {
+        DriverKind::Windows => true,
+        DriverKind::WindowsUnlimited => false,
+        _ => return None,
+    };
+    let applies = |place| match place {
+        Where::Wine => sys::is_wine(),
+        Where::Windows => true,
+        Where::WineScheduled => scheduled && sys::is_wine(),
+        Where::Scheduled => scheduled,
+    };
+    let is_meant = |name: &str| test.strip_prefix(name).is_some_and(|rest| rest.starts_with("::"));
+    let mut all = EXCEPTIONS.iter().filter(|(name, ..)| is_meant(name));
+    all.find(|(_, place, _)| applies(*place)).map(|(.., reason)| *reason)
 }

@@ -85,16 +85,24 @@ pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<us
 }
 
 /// The drivers of this system, from the best to the one that is always there.
-#[cfg(unix)]
-pub const LADDER: &[DriverKind] = &[
-    DriverKind::IoUring(completion_port::Rung::BufferRing),
-    DriverKind::IoUring(completion_port::Rung::Coop),
-    DriverKind::IoUring(completion_port::Rung::Basic),
-    DriverKind::Readiness,
-];
-/// The drivers of this system.
-#[cfg(windows)]
-pub const LADDER: &[DriverKind] = &[DriverKind::Windows];
+pub fn ladder() -> Vec<DriverKind> {
+    #[cfg(unix)]
+    return vec![
+        DriverKind::IoUring(completion_port::Rung::BufferRing),
+        DriverKind::IoUring(completion_port::Rung::Coop),
+        DriverKind::IoUring(completion_port::Rung::Basic),
+        DriverKind::Readiness,
+    ];
+    #[cfg(windows)]
+    {
+        let mut both = vec![DriverKind::Windows, DriverKind::WindowsUnlimited];
+        if is_wine() {
+            // Its ports keep no limit.
+            both.reverse();
+        }
+        both
+    }
+}
 
 /// What a variable can hold, and is not valid Unicode.
 pub fn no_text() -> OsString {

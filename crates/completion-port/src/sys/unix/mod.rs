@@ -42,12 +42,14 @@ pub(crate) use self::{
 };
 
 /// The drivers, from the best to the one that is always there.
-pub(super) const LADDER: &[DriverKind] = &[
-    DriverKind::IoUring(Rung::BufferRing),
-    DriverKind::IoUring(Rung::Coop),
-    DriverKind::IoUring(Rung::Basic),
-    DriverKind::Readiness,
-];
+pub(super) fn ladder() -> &'static [DriverKind] {
+    &[
+        DriverKind::IoUring(Rung::BufferRing),
+        DriverKind::IoUring(Rung::Coop),
+        DriverKind::IoUring(Rung::Basic),
+        DriverKind::Readiness,
+    ]
+}
 
 /// An owned handle of the system's.
 pub(crate) type Descriptor = OwnedFd;

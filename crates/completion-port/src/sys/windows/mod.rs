@@ -1,11 +1,12 @@
 //! Windows: its completion ports, and its asynchronous procedure calls for routines.
 //!
-//! - [`port`]: the driver of a completion port, which is the kernel's own. [`apc`]: that of a thread's routines, which the kernel calls
+//! - [`port`]: the driver of a completion port; [`queue`]: the kernel's own, with [`alarm`], its timer. [`apc`]: that of a thread's routines, which the kernel calls
 //!   in the thread's alertable waits.
 //! - [`request`]: how each operation starts. [`judge`]: what its end means. [`slot`]: what lies in an operation for the kernel, and who
 //!   is told of its end; [`guest`]: where the kernel knows no other way to tell than an event.
 //! - The rest is what every system supplies: see [`crate::sys`].
 
+mod alarm;
 mod apc;
 pub(crate) mod association;
 pub(crate) mod beside;
@@ -23,11 +24,13 @@ mod piece;
 mod plain;
 mod port;
 pub(crate) mod punctual;
+mod queue;
 mod request;
 mod slot;
 mod socket;
 mod status;
 pub(crate) mod thread_state;
+mod wine;
 
 use super::choose::DriverKind;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
@@ -44,8 +47,14 @@ pub(crate) use self::{
     socket::{dissolve, is_nonblocking, torn_down},
 };
 
-/// The drivers: there is one.
-pub(super) const LADDER: &[DriverKind] = &[DriverKind::Windows];
+/// The drivers: the kernel's port, which decides who runs, unless it keeps no limit.
+pub(super) fn ladder() -> &'static [DriverKind] {
+    if wine::is_here() {
+        &[DriverKind::WindowsUnlimited, DriverKind::Windows]
+    } else {
+        &[DriverKind::Windows, DriverKind::WindowsUnlimited]
+    }
+}
 
 /// Whether a receive that is pending is told the end when reading is shut down.
 pub(crate) const SHUTDOWN_WAKES_READERS: bool = false;

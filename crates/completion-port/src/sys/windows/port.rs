@@ -1,39 +1,35 @@
 //! The driver of a completion port: the kernel's own.
 //!
 //! Handles are associated with it, and operations that are over at once bring no packet (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`): their
-//! start has told.
+//! start has told. Who runs is decided by the kernel, if it is told a limit, or else by the library's scheduler: the kernel is to hold no
+//! packet back then from who looks after a worker that does not come back.
 
 use std::{
     io, mem,
-    os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
-    ptr::{self, NonNull},
+    ptr::NonNull,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use socket2::Type;
 use windows_sys::Win32::{
-    Foundation::{
-        ERROR_INVALID_PARAMETER, FALSE, GetLastError, HANDLE, INVALID_HANDLE_VALUE,
-        WAIT_IO_COMPLETION, WAIT_TIMEOUT,
-    },
+    Foundation::{FALSE, HANDLE},
     Storage::FileSystem::SetFileCompletionNotificationModes,
     System::{
-        IO::{
-            CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY,
-            PostQueuedCompletionStatus,
-        },
+        IO::OVERLAPPED_ENTRY,
         WindowsProgramming::{FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE},
     },
 };
 
 use super::{
+    alarm::Alarm,
     beside::Beside,
     judge::{judge, refused},
-    milliseconds, raw,
+    queue::{BATCH, Entry, Queue, no_entries},
+    raw,
     request::{Begun, Means, begin, cancel},
     slot::{self, Home},
     sock_ref, socket,
@@ -42,13 +38,8 @@ use crate::{
     buffer::Pool,
     error,
     operation::Header,
-    sys::{Driver, Event, Medium, Socket},
+    sys::{Driver, Event, Medium, Socket, SystemPort, Taken},
 };
-
-/// The key of packets of operations.
-const OPERATION: usize = 0;
-/// The key of a packet that only wakes.
-const WAKE: usize = 1;
 
 /// An associated handle whose operations bring a packet in any case.
 const TELLS_ALL: u32 = 1;
@@ -57,146 +48,71 @@ const SKIPS: u32 = 2;
 /// A socket that is not associated.
 const GUEST: u32 = 3;
 
-/// Who runs is decided by the library's scheduler, on every system: were the kernel to hold packets back from who looks after a worker
-/// that does not come back, nobody could.
-const NO_LIMIT: u32 = i32::MAX as u32;
+pub(crate) struct Port(Arc<Inner>);
 
-/// So many packets at once.
-const BATCH: usize = 64;
-
-/// The kernel's port, for who puts something in.
-pub(super) struct Queue(OwnedHandle);
-
-impl Queue {
-    fn new(limit: u32) -> io::Result<Self> {
-        // SAFETY: a new port with nothing associated.
-        let port =
-            unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, limit) };
-        if port.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        Ok(Self(unsafe { OwnedHandle::from_raw_handle(port) }))
-    }
-
-    fn handle(&self) -> HANDLE {
-        self.0.as_raw_handle()
-    }
-
-    /// An operation is over, of which the kernel does not tell by itself.
-    pub(super) fn put(&self, op: NonNull<Header>) {
-        self.post(OPERATION, slot::overlapped(op));
-    }
-
-    fn post(&self, key: usize, overlapped: *mut windows_sys::Win32::System::IO::OVERLAPPED) {
-        loop {
-            // SAFETY: an open port; the rest are numbers to it.
-            if unsafe { PostQueuedCompletionStatus(self.handle(), 0, key, overlapped) } != FALSE {
-                return;
-            }
-            // Out of memory, and there is nobody to be told: it may have some in a moment.
-            std::thread::yield_now();
-        }
-    }
-}
-
-pub(crate) struct Port {
+struct Inner {
     queue: Arc<Queue>,
+    /// Where the kernel decides who runs: what reminds the library of its timers.
+    alarm: Option<Alarm>,
     /// Taken from the port in an alertable sleep, for who waits next.
     stash: Mutex<Vec<OVERLAPPED_ENTRY>>,
-    /// A packet that wakes is on its way.
-    woken: AtomicBool,
     in_flight: AtomicUsize,
     pool: Arc<Pool>,
 }
 
-// SAFETY: the operations that entries point to belong to the driver, and are touched by who took them out.
-unsafe impl Send for Port {}
+// SAFETY: the operations and packets that entries point to belong to the driver, and are touched by who took them out.
+unsafe impl Send for Inner {}
 // SAFETY: as above; entries are behind a lock.
-unsafe impl Sync for Port {}
+unsafe impl Sync for Inner {}
 
 impl Port {
-    pub(crate) fn new(pool: Arc<Pool>) -> io::Result<Self> {
-        Ok(Self {
-            queue: Arc::new(Queue::new(NO_LIMIT)?),
-            stash: Mutex::default(),
-            woken: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            pool,
-        })
-    }
-
-    /// Takes what is in the port, up to a batch; sleeps if there is nothing. How many; none also if routines ran.
-    fn take(
-        &self,
-        timeout: Option<Duration>,
-        alertable: bool,
-        entries: &mut [OVERLAPPED_ENTRY; BATCH],
-    ) -> io::Result<usize> {
-        let mut taken = 0;
-        // SAFETY: an open port, and room for so many entries.
-        let result = unsafe {
-            GetQueuedCompletionStatusEx(
-                self.queue.handle(),
-                entries.as_mut_ptr(),
-                BATCH as u32,
-                &raw mut taken,
-                milliseconds(timeout),
-                alertable.into(),
-            )
-        };
-        if result != FALSE {
-            return Ok(taken as usize);
-        }
-        // SAFETY: it has no conditions.
-        match unsafe { GetLastError() } {
-            WAIT_TIMEOUT | WAIT_IO_COMPLETION => Ok(0),
-            code => Err(io::Error::from_raw_os_error(code as i32)),
-        }
+    /// One in which the kernel lets so many threads run, or where that is not its business.
+    pub(crate) fn new(pool: Arc<Pool>, limit: Option<usize>) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(limit.unwrap_or(usize::MAX))?);
+        let alarm = limit.map(|_| Alarm::new(queue.clone())).transpose()?;
+        let (stash, in_flight) = (Mutex::default(), AtomicUsize::new(0));
+        Ok(Self(Arc::new(Inner { queue, alarm, stash, in_flight, pool })))
     }
 
     /// Sleeps, alertably if it sleeps at all, and puts aside what comes. Whether there is something.
     pub(super) fn nap(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        if !self.stashed().is_empty() {
+        if !self.0.stashed().is_empty() {
             return Ok(true);
         }
         let mut entries = no_entries();
         // Who only asks must not be called: the call may be what the sleep that follows is to be ended by.
         let alertable = timeout != Some(Duration::ZERO);
-        let taken = self.take(timeout, alertable, &mut entries)?;
-        self.stashed().extend_from_slice(&entries[..taken]);
+        // More than one might keep others waiting, of whom nobody would know.
+        let most = if self.0.alarm.is_some() { 1 } else { BATCH };
+        let taken = self.0.queue.take(timeout, alertable, &mut entries[..most])?;
+        self.0.stashed().extend_from_slice(&entries[..taken]);
         Ok(taken > 0)
-    }
-
-    fn stashed(&self) -> std::sync::MutexGuard<'_, Vec<OVERLAPPED_ENTRY>> {
-        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn report(&self, entry: &OVERLAPPED_ENTRY, events: &mut Vec<Event>) {
-        if entry.lpCompletionKey == WAKE {
-            self.woken.store(false, Ordering::SeqCst);
-            return;
-        }
-        // SAFETY: what comes with the other key is an operation's, and was given to the kernel by `start`.
-        if let Some(op) = unsafe { slot::operation(entry.lpOverlapped) } {
-            // One that was started with a routine, before its socket was associated, still ends in its routine (S11). Wine has a packet.
-            // SAFETY: the kernel has given it back, so it is this thread's.
-            unsafe {
-                if (*slot::of(op)).home.as_ref().is_some_and(|home| !home.is_of(&self.queue)) {
-                    slot::tell(op);
-                    return;
-                }
-            }
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            // SAFETY: the kernel has given it back, so it is this thread's; it keeps its handle open.
-            events.push(Event::last(op, unsafe { judge(op, &self.pool) }));
-        }
     }
 }
 
-fn no_entries() -> [OVERLAPPED_ENTRY; BATCH] {
-    // SAFETY: numbers and pointers, for which zeros are valid.
-    unsafe { mem::zeroed() }
+impl Inner {
+    fn stashed(&self) -> MutexGuard<'_, Vec<OVERLAPPED_ENTRY>> {
+        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, entry: &OVERLAPPED_ENTRY) -> Option<Taken> {
+        let op = match self.queue.read(entry)? {
+            Entry::Wake => return Some(Taken::Nudge),
+            Entry::Packet(number) => return Some(Taken::Packet(number)),
+            Entry::Operation(op) => op,
+        };
+        // One that was started with a routine, before its socket was associated, still ends in its routine (S11). Wine has a packet.
+        // SAFETY: the kernel has given it back, so it is this thread's.
+        unsafe {
+            if (*slot::of(op)).home.as_ref().is_some_and(|home| !home.is_of(&self.queue)) {
+                slot::tell(op);
+                return None;
+            }
+        }
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the kernel has given it back, so it is this thread's; it keeps its handle open.
+        Some(Taken::Event(Event::last(op, unsafe { judge(op, &self.pool) })))
+    }
 }
 
 impl Driver for Port {
@@ -207,15 +123,7 @@ impl Driver for Port {
             return Ok(GUEST);
         }
         let handle = raw(descriptor) as HANDLE;
-        // SAFETY: two open handles.
-        let port = unsafe { CreateIoCompletionPort(handle, self.queue.handle(), OPERATION, 0) };
-        if port.is_null() {
-            // SAFETY: it has no conditions.
-            return Err(match unsafe { GetLastError() } {
-                ERROR_INVALID_PARAMETER => error::second_association(),
-                code => io::Error::from_raw_os_error(code as i32),
-            });
-        }
+        self.0.queue.associate(handle)?;
         if medium == Medium::Socket && sock_ref(descriptor).r#type()? == Type::DGRAM {
             // The system's skipping is not to be trusted with datagrams (so libuv found, and does without).
             return Ok(TELLS_ALL);
@@ -229,26 +137,27 @@ impl Driver for Port {
     fn detach(&self, _: &Socket, _: u32) {}
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
+        let Inner { queue, in_flight, pool, .. } = &*self.0;
         // SAFETY: the caller's, and a constant of it.
         let token = unsafe { op.as_ref() }.target.get().token;
         let means = if token == GUEST { Means::Event } else { Means::Packet };
         // Before: it may be reported before this returns.
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        in_flight.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller hands it over.
-        let begun = unsafe { begin(op, means, &Home::Port(self.queue.clone())) };
+        let begun = unsafe { begin(op, means, &Home::Port(queue.clone())) };
         let result = match begun {
             Ok(Begun::Pending) => return None,
             Ok(Begun::Over) if token != SKIPS => return None,
             Ok(Begun::Over | Begun::Done) => {
                 // SAFETY: it is over, and no packet comes: the caller's again.
-                unsafe { judge(op, &self.pool) }
+                unsafe { judge(op, pool) }
             }
             Err(e) => {
                 // SAFETY: the kernel does not have it.
-                unsafe { refused(op, e, &self.pool) }
+                unsafe { refused(op, e, pool) }
             }
         };
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        in_flight.fetch_sub(1, Ordering::Relaxed);
         Some(Event::last(op, result))
     }
 
@@ -259,19 +168,21 @@ impl Driver for Port {
     }
 
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let stashed = mem::take(&mut *self.stashed());
-        stashed.iter().for_each(|entry| self.report(entry, events));
+        let stashed = mem::take(&mut *self.0.stashed());
         let timeout = if stashed.is_empty() { timeout } else { Some(Duration::ZERO) };
         let mut entries = no_entries();
-        let taken = self.take(timeout, false, &mut entries)?;
-        entries[..taken].iter().for_each(|entry| self.report(entry, events));
-        Ok(())
+        let taken = self.0.queue.take(timeout, false, &mut entries);
+        let told = &entries[..*taken.as_ref().unwrap_or(&0)];
+        for entry in stashed.iter().chain(told) {
+            if let Some(Taken::Event(event)) = self.0.report(entry) {
+                events.push(event);
+            }
+        }
+        taken.map(drop)
     }
 
     fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            self.queue.post(WAKE, ptr::null_mut());
-        }
+        self.0.queue.wake();
     }
 
     fn beside(&self) -> Option<Beside<'_>> {
@@ -283,6 +194,56 @@ impl Driver for Port {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn system_port(&self) -> Option<Arc<dyn SystemPort>> {
+        self.0.alarm.is_some().then(|| self.0.clone() as Arc<dyn SystemPort>)
+    }
+}
+
+impl SystemPort for Inner {
+    fn post(&self, number: usize) {
+        self.queue.put_packet(number);
+    }
+
+    fn nudge(&self) {
+        self.queue.wake();
+    }
+
+    fn nudge_after(&self, time: Option<Duration>) {
+        if let Some(alarm) = &self.alarm {
+            alarm.set(time);
+        }
+    }
+
+    fn take(
+        &self,
+        max: usize,
+        timeout: Option<Duration>,
+        taken: &mut Vec<Taken>,
+    ) -> io::Result<()> {
+        let mut left = max;
+        if let Some(entry) = self.stashed().pop() {
+            left -= 1;
+            taken.extend(self.report(&entry));
+        }
+        let mut entries = no_entries();
+        while left > 0 {
+            // Once there is something, nobody waits for more.
+            let timeout = if taken.is_empty() { timeout } else { Some(Duration::ZERO) };
+            let room = left.min(BATCH);
+            let count = match self.queue.take(timeout, false, &mut entries[..room]) {
+                // What is in hand comes first; what fails fails again.
+                Err(e) if taken.is_empty() => return Err(e),
+                count => count.unwrap_or(0),
+            };
+            left -= count;
+            taken.extend(entries[..count].iter().filter_map(|entry| self.report(entry)));
+            if count < room {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use windows_sys::Win32::{
     System::IO::OVERLAPPED,
 };
 
-use super::{apc::Inbox, guest::Guest, port::Queue};
+use super::{apc::Inbox, guest::Guest, queue::Queue};
 use crate::operation::Header;
 
 /// The kernel's part of an operation. It has an address that stays, and comes first, so that a pointer to one is a pointer to the other.
