@@ -151,7 +151,11 @@ impl<P> Scheduler<P> {
     }
 
     /// Wakes who is to be woken. The lock is free.
+    #[inline]
     fn carry_out(&self, wakes: Wakes) {
+        if wakes.wakers.is_empty() && wakes.rouse.is_empty() {
+            return;
+        }
         wakes.wakers.into_iter().for_each(Waker::wake);
         wakes.rouse.iter().for_each(|driver| self.bed.wake(driver));
     }

@@ -294,15 +294,21 @@ impl<P> State<P> {
     }
 
     /// Restores the rules: packets go to waiters, no driver is left alone, and somebody keeps watch where that is needed.
+    #[inline]
     pub(super) fn settle(&mut self, now: Instant) -> Wakes {
-        self.settle_behind(now, false)
+        if self.is_nobody_to_be_woken() { Wakes::default() } else { self.settle_behind(now, false) }
+    }
+
+    /// Whatever a settling does is for somebody who waits. Asked first, since a busy worker comes by with every packet.
+    #[inline]
+    fn is_nobody_to_be_woken(&self) -> bool {
+        self.closed || self.parked.is_empty() && self.seats.is_empty()
     }
 
     /// The same, where it may be known that those who run do not come back: no packet waits for them.
     pub(super) fn settle_behind(&mut self, now: Instant, behind: bool) -> Wakes {
         let mut wakes = Wakes::default();
-        // Whatever follows is for somebody who waits.
-        if self.closed || self.parked.is_empty() && self.seats.is_empty() {
+        if self.is_nobody_to_be_woken() {
             return wakes;
         }
         self.keep_watch(&mut wakes, now);
