@@ -192,6 +192,8 @@ impl<P> SystemQueue<P> {
                 }
             }
         }
+        // Those that the system holds back, because as many run as may: in no order any more.
+        packets.extend(sync::lock(&self.posted).drain());
         let mut late = sync::lock(&self.late);
         late.abandoned = true;
         packets.append(&mut late.packets);
