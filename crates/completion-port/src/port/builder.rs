@@ -83,7 +83,8 @@ impl Builder {
         self
     }
 
-    /// How long a close waits for operations that it has cancelled. 5 seconds by default; sockets need none of it.
+    /// How long a close waits for operations that it has cancelled. 5 seconds by default; sockets need none of it, unless, on Windows, as many
+    /// workers as the limit run on meanwhile.
     pub fn drain(mut self, deadline: Duration) -> Self {
         self.drain = deadline;
         self

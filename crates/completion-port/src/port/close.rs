@@ -51,7 +51,9 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
     let deadline = shared.drivers.now().checked_add(shared.drain);
     let patience = Instant::now().checked_add(shared.drain);
     let mut packets = Vec::new();
-    if shared.scheduler.wait_for_others(patience) {
+    let alone = shared.scheduler.wait_for_others(patience);
+    // From the system's port any number of threads may take.
+    if alone || matches!(shared.scheduler, Scheduling::System(_)) {
         drain(shared, deadline, &mut packets);
     }
     let leaked = in_flight(shared);
@@ -63,12 +65,13 @@ pub(super) fn close<K: Send + Sync + 'static, T: Send + 'static>(
         );
     }
     let mut left: Vec<_> = shared.scheduler.drain().into();
+    if let Scheduling::System(_) = shared.scheduler {
+        // What came out of the port before was older.
+        std::mem::swap(&mut left, &mut packets);
+    }
     left.append(&mut packets);
     left
 }
-
-/// So many packets are taken from the system at once.
-const BATCH: usize = 64;
 
 /// Reaps until nothing is in flight, or the deadline.
 fn drain<K: Send + Sync + 'static, T: Send + 'static>(
@@ -103,7 +106,7 @@ fn drain<K: Send + Sync + 'static, T: Send + 'static>(
             Scheduling::Library(_) => {
                 shared.drivers.wait(those, &[], pause, &mut hand.events).map(drop)
             }
-            Scheduling::System(queue) => queue.port().take(BATCH, pause, &mut hand.taken),
+            Scheduling::System(queue) => queue.port().take(usize::MAX, pause, &mut hand.taken),
         };
         // A driver that fails gives nothing back any more: the deadline ends this.
         if waited.is_err() {

@@ -50,9 +50,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
                 // brings its last packet in, this one is before it.
                 let mut deliver = |packet| self.scheduler.push(packet);
                 let (next, panic) = ticking.tick(&handle, at, self.drivers.now(), &mut deliver);
-                if let Err(cancelled) = self.timers.fired(key, next, Due::Each(handle, ticking)) {
+                match self.timers.fired(key, next, Due::Each(handle, ticking)) {
+                    Ok(late) if late => self.scheduler.rouse(),
+                    Ok(_) => {}
                     // No lock is held, and who drives drops makers as it drops contexts.
-                    drop(cancelled.end(&mut deliver));
+                    Err(cancelled) => drop(cancelled.end(&mut deliver)),
                 }
                 return panic;
             }

@@ -154,6 +154,7 @@ pub(crate) fn take_all<K: Send + Sync + 'static, T: Send + 'static>(
 ) -> Result<(), GetError> {
     let scheduler = match &shared.scheduler {
         Scheduling::Library(scheduler) => scheduler,
+        // No system schedules a thread's own port: what comes beside would not end this wait.
         Scheduling::System(queue) => {
             return system::take(shared, queue, out, usize::MAX, deadline, wait);
         }
@@ -275,40 +276,51 @@ const DUE_AT_ONCE: usize = 256;
 /// What a panic of the user's code carried.
 type Payload = Box<dyn Any + Send>;
 
-/// Fires what is due, starts again what waited for a buffer, and settles what the driver reported.
+/// Settles what the drivers reported, and sees to what else there is to do.
 pub(super) fn settle_all<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     events: &mut Vec<Event>,
     packets: &mut Vec<Completion<K, T>>,
 ) -> Option<Payload> {
-    let mut panic = None;
     let mut sink = |packet| packets.push(packet);
-    // The last reference to a handle may be dropped in any of these, and with it a key of the user's: its panic must not cost the
-    // events behind it.
-    let mut guarded = |act: &mut dyn FnMut() -> Option<Payload>| {
-        let caught = catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(Some);
-        panic = panic.take().or(caught);
-    };
+    let mut panic = None;
     for event in events.drain(..) {
-        let mut event = Some(event);
-        guarded(&mut || event.take().and_then(|event| settle::<K, T>(event, &mut sink)));
+        panic = panic.or(settle_one(event, &mut sink));
     }
+    panic.or(look_around(shared, &mut sink))
+}
+
+/// Settles what a driver reported.
+pub(super) fn settle_one<K: Send + Sync + 'static, T: Send + 'static>(
+    event: Event,
+    sink: &mut dyn FnMut(Completion<K, T>),
+) -> Option<Payload> {
+    guarded(|| settle::<K, T>(event, sink))
+}
+
+/// Fires what is due, and starts again what waited for its turn or for a buffer.
+pub(super) fn look_around<K: Send + Sync + 'static, T: Send + 'static>(
+    shared: &Shared<K, T>,
+    sink: &mut dyn FnMut(Completion<K, T>),
+) -> Option<Payload> {
+    let mut panic = None;
     for deferred in shared.take_deferred() {
-        let mut deferred = Some(deferred);
-        guarded(&mut || deferred.take().and_then(|deferred| deferred.go_on(&mut sink)));
+        panic = panic.or(guarded(|| deferred.go_on(sink)));
     }
-    while let Some(starved) = shared.next_starved() {
-        let mut starved = Some(starved);
-        guarded(&mut || {
-            starved.take().and_then(|(starved, holder)| starved.revive(holder, &mut sink))
-        });
+    while let Some((starved, holder)) = shared.next_starved() {
+        panic = panic.or(guarded(|| starved.revive(holder, sink)));
     }
     let now = shared.drivers.now();
     for _ in 0..DUE_AT_ONCE {
         let Some(fired) = shared.timers.due(now, Due::comes_again) else { break };
-        let mut fired = Some(fired);
-        guarded(&mut || fired.take().and_then(|fired| shared.fire(fired, &mut sink)));
+        panic = panic.or(guarded(|| shared.fire(fired, sink)));
     }
     shared.let_pool_relax();
     panic
+}
+
+/// The last reference to a handle may be dropped in any of these, and with it a key of the user's: its panic must not cost what is behind
+/// it.
+fn guarded(act: impl FnOnce() -> Option<Payload>) -> Option<Payload> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(Some)
 }

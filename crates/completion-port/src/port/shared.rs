@@ -133,7 +133,8 @@ impl<K, T> Shared<K, T> {
     /// For the next who drives. There is one for each who does at once, and no more; the memory of a burst is not kept.
     pub(super) fn put_back(&self, hand: Hand<K, T>) {
         debug_assert!(hand.taken.is_empty() && hand.events.is_empty() && hand.packets.is_empty());
-        if hand.events.capacity().max(hand.packets.capacity()) <= MOST {
+        let most = hand.taken.capacity().max(hand.events.capacity()).max(hand.packets.capacity());
+        if most <= MOST {
             lock(&self.hands).push(hand);
         }
     }

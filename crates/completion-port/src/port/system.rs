@@ -1,13 +1,14 @@
 //! How a packet is taken where the system decides who runs: from its port, one thread like another.
 
 use std::{
+    any::Any,
     mem,
     time::{Duration, Instant},
 };
 
 use super::{
     Shared,
-    get::{GetError, Wait, settle_all},
+    get::{GetError, Wait, look_around, settle_one},
     shared::Hand,
 };
 use crate::{
@@ -26,7 +27,9 @@ struct Held<'a, K: 'static, T: 'static> {
 impl<K, T> Drop for Held<'_, K, T> {
     fn drop(&mut self) {
         self.hand.packets.drain(..).for_each(|packet| self.queue.push(packet));
-        drop(self.queue.leftovers());
+        if self.queue.is_closed() {
+            drop(self.queue.leftovers());
+        }
         self.shared.put_back(mem::take(&mut self.hand));
     }
 }
@@ -56,8 +59,7 @@ pub(super) fn take<K: Send + Sync + 'static, T: Send + 'static>(
         }
         let packets = &mut held.hand.packets;
         if !packets.is_empty() {
-            let here = packets.len().min(max);
-            packets.drain(..here).for_each(|packet| out.put(packet));
+            packets.drain(..).for_each(|packet| out.put(packet));
             return Ok(());
         }
         if beside.map_err(GetError::Failed)? {
@@ -69,30 +71,38 @@ pub(super) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     }
 }
 
-/// Makes packets of what was taken, in the order in which it came. A panic of the user's code is returned.
+/// Makes packets of what was taken, in the order in which it came, one for each at most: whatever more comes of it stands behind what is in
+/// the port already. A panic of the user's code is returned.
 pub(super) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     queue: &SystemQueue<Completion<K, T>>,
-    Hand { taken, events, packets }: &mut Hand<K, T>,
-) -> Option<Box<dyn std::any::Any + Send>> {
+    Hand { taken, packets, .. }: &mut Hand<K, T>,
+) -> Option<Box<dyn Any + Send>> {
     let (mut nudged, mut panic) = (false, None);
-    for one in taken.drain(..) {
-        match one {
-            Taken::Event(event) => events.push(event),
-            Taken::Nudge => nudged = true,
-            Taken::Packet(number) => {
-                if !events.is_empty() {
-                    panic = panic.or(settle_all(shared, events, packets));
-                }
-                packets.extend(queue.unpack(number));
+    for (places, one) in (packets.len() + 1..).zip(taken.drain(..)) {
+        let mut sink = |packet| {
+            if packets.len() < places {
+                packets.push(packet);
+            } else {
+                queue.push(packet);
             }
-        }
-    }
-    if nudged || !events.is_empty() {
-        panic = panic.or(settle_all(shared, events, packets));
+        };
+        let more = match one {
+            Taken::Event(event) => settle_one(event, &mut sink),
+            Taken::Packet(number) => {
+                queue.unpack(number).map(sink);
+                None
+            }
+            Taken::Nudge => {
+                nudged = true;
+                look_around(shared, &mut sink)
+            }
+        };
+        panic = panic.or(more);
     }
     if nudged {
         queue.set_alarm(|| until(shared.timers.sleep().0, shared.drivers.now()));
     }
+    shared.let_pool_relax();
     panic
 }

@@ -21,6 +21,8 @@
 //! - **Idle is free.** When all wait, one sleeps in each driver that has something in it and the others in their slots, and nobody keeps
 //!   watch.
 //!
+//! Where the system has a port of its own that decides all this, [`system`] has what is left to do.
+//!
 //! Where things are: [`state`], the transitions behind the one lock; [`attendance`], who has which driver; [`watch`], how those who are
 //! out are looked at; [`worker`], a thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can
 //! be chosen, and the figures.

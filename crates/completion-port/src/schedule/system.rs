@@ -19,12 +19,10 @@ use super::{
     sync::{self, Arc as DeskArc, AtomicUsize, Mutex, Ordering, Thread, thread},
     worker::{self, Desk},
 };
-use crate::sys::{SystemPort, Taken};
+use crate::sys::SystemPort;
 
 /// In the gate: the port is closed. The rest of it counts those who are inside.
 const CLOSED: usize = 1 << (usize::BITS - 1);
-/// So many packets the closer takes at once.
-const BATCH: usize = 64;
 
 pub(crate) struct SystemQueue<P> {
     number: u64,
@@ -42,7 +40,13 @@ pub(crate) struct SystemQueue<P> {
     members: AtomicUsize,
     waiting: AtomicUsize,
     /// Posted, and not taken: the system's port has their numbers.
-    posted: Mutex<Slab<P>>,
+    posted: Mutex<Posted<P>>,
+}
+
+struct Posted<P> {
+    packets: Slab<(u64, P)>,
+    /// How many there have been: what each has tells which came first.
+    count: u64,
 }
 
 struct Late<P> {
@@ -69,7 +73,7 @@ impl<P> SystemQueue<P> {
             alarm: Mutex::new(()),
             members: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            posted: Mutex::new(Slab::new()),
+            posted: Mutex::new(Posted { packets: Slab::new(), count: 0 }),
         }
     }
 
@@ -129,14 +133,23 @@ impl<P> SystemQueue<P> {
     /// Brings a packet in unless the port is closed.
     pub(crate) fn post(&self, packet: P) -> Result<(), P> {
         let Some(_inside) = self.enter() else { return Err(packet) };
-        let number = sync::lock(&self.posted).insert(packet);
+        let number = {
+            let mut posted = sync::lock(&self.posted);
+            posted.count += 1;
+            let count = posted.count;
+            posted.packets.insert((count, packet))
+        };
         self.port.post(number);
+        // The closer waits for who is inside, but not for ever.
+        if self.is_closed() && sync::lock(&self.late).abandoned {
+            return self.unpack(number).map_or(Ok(()), Err);
+        }
         Ok(())
     }
 
     /// The packet whose number has come out of the port.
     pub(crate) fn unpack(&self, number: usize) -> Option<P> {
-        sync::lock(&self.posted).try_remove(number)
+        sync::lock(&self.posted).packets.try_remove(number).map(|(_, packet)| packet)
     }
 
     /// Somebody is to look around.
@@ -183,21 +196,17 @@ impl<P> SystemQueue<P> {
 
     /// For the closer, when it has settled what has happened: all packets that nobody has taken. It does not come again.
     pub(crate) fn drain(&self) -> VecDeque<P> {
-        let (mut taken, mut packets) = (Vec::new(), VecDeque::new());
-        // What fails now has nobody to be told; an operation that comes only now was given up on.
-        while self.port.take(BATCH, Some(Duration::ZERO), &mut taken).is_ok() && !taken.is_empty() {
-            for one in taken.drain(..) {
-                if let Taken::Packet(number) = one {
-                    packets.extend(self.unpack(number));
-                }
-            }
-        }
-        // Those that the system holds back, because as many run as may: in no order any more.
-        packets.extend(sync::lock(&self.posted).drain());
         let mut late = sync::lock(&self.late);
         late.abandoned = true;
-        packets.append(&mut late.packets);
-        packets
+        let late = std::mem::take(&mut late.packets);
+        // Not by way of the system, which holds them back while as many run as may; what it has of them is numbers.
+        let mut posted: Vec<_> = sync::lock(&self.posted).packets.drain().collect();
+        posted.sort_unstable_by_key(|(count, _)| *count);
+        if self.gate.load(Ordering::SeqCst) != CLOSED {
+            // The closer may have taken the nudge that those who wait were to hear of it by.
+            self.port.nudge();
+        }
+        posted.into_iter().map(|(_, packet)| packet).chain(late).collect()
     }
 
     /// Packets that came when the closer had gone: whoever brought them drops them.
@@ -210,7 +219,7 @@ impl<P> SystemQueue<P> {
     pub(crate) fn waiting(&self) -> (usize, usize, usize) {
         let [waiting, members] =
             [&self.waiting, &self.members].map(|count| count.load(Ordering::Relaxed));
-        (sync::lock(&self.posted).len(), waiting, members.saturating_sub(waiting))
+        (sync::lock(&self.posted).packets.len(), waiting, members.saturating_sub(waiting))
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! The system's port is a list behind a condition: who is not told waits for ever, which loom reports as a deadlock.
 
-use std::{collections::VecDeque, io, sync::Arc as StdArc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc as StdArc,
+    time::{Duration, Instant},
+};
 
 use loom::{
     sync::{Arc, Condvar, Mutex},
@@ -79,6 +84,22 @@ fn close(queue: &SystemQueue<u32>) -> Vec<u32> {
     queue.drain().into()
 }
 
+/// The same, by one who waits for nobody and takes what comes, the nudge perhaps.
+fn close_in_a_hurry(queue: &SystemQueue<u32>) -> Vec<u32> {
+    assert!(queue.close(), "the first");
+    let mut left = Vec::new();
+    if !queue.wait_for_waiters(Some(Instant::now())) {
+        let mut taken = Vec::new();
+        queue.port().take(1, Some(Duration::ZERO), &mut taken).unwrap();
+        left.extend(taken.iter().find_map(|one| match one {
+            Taken::Packet(number) => queue.unpack(*number),
+            _ => None,
+        }));
+    }
+    left.extend(queue.drain());
+    left
+}
+
 #[test]
 fn a_close_reaches_every_waiter() {
     check(|| {
@@ -90,6 +111,33 @@ fn a_close_reaches_every_waiter() {
         assert!(close(&queue).is_empty());
         assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap().is_none()));
         assert!(queue.wait().is_none() && !queue.close(), "and every later one");
+    });
+}
+
+#[test]
+fn a_close_in_a_hurry_reaches_every_waiter() {
+    check(|| {
+        let queue = queue();
+        let waiters = [(); 2].map(|()| {
+            let queue = queue.clone();
+            thread::spawn(move || get(&queue))
+        });
+        assert!(close_in_a_hurry(&queue).is_empty());
+        assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap().is_none()));
+    });
+}
+
+#[test]
+fn a_packet_beside_a_close_in_a_hurry_is_not_lost() {
+    check(|| {
+        let queue = queue();
+        let poster = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.post(7).err())
+        };
+        let left = close_in_a_hurry(&queue);
+        let packets = left.into_iter().chain(poster.join().unwrap());
+        assert_eq!(packets.collect::<Vec<_>>(), [7]);
     });
 }
 

@@ -1,5 +1,5 @@
-//! What is to happen at a time: posted packets, and ends of operations that take too long. Whoever sits in the first driver sleeps no
-//! longer than to the first of them and fires what is due.
+//! What is to happen at a time: posted packets, and ends of operations that take too long. The *sleeper* knows the first time and looks then:
+//! whoever sits in the first driver, or, where the system decides who runs, its alarm. Any thread that comes by fires what is due.
 //!
 //! A heap of times whose nodes have four children, beside an array of slots that know their place in it. Why that and no timing wheel: a
 //! wheel knows the first time only to a tick, so its sleeper either wakes for nothing or looks through a slot that can hold a million; here
@@ -39,7 +39,7 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Timers<W> {
     /// Times are nanoseconds since then.
     base: Instant,
-    /// Until when the sleeper sleeps, if nobody wakes it; 0 while it is awake. Raised behind the lock only.
+    /// Until when the sleeper sleeps, if nobody wakes it; 0 while it is awake, which an alarm never is. Raised behind the lock only.
     asleep_until: AtomicU64,
     armed: Mutex<Armed<W>>,
 }
@@ -255,8 +255,9 @@ impl<W> Timers<W> {
         Some(Fired { key, at: self.instant(at), what })
     }
 
-    /// One that has been due is so again at that time; or it has been cancelled meanwhile, and is the caller's.
-    pub(crate) fn fired(&self, key: TimerKey, at: Option<Instant>, what: W) -> Result<(), W> {
+    /// One that has been due is so again at that time: true as for [`arm`](Self::arm), since who fires need not be who sleeps next. Or it has
+    /// been cancelled meanwhile, and is the caller's.
+    pub(crate) fn fired(&self, key: TimerKey, at: Option<Instant>, what: W) -> Result<bool, W> {
         let at = self.nanoseconds(at);
         let mut armed = self.armed();
         debug_assert_eq!(armed.key(key.slot), key, "it has its slot until it is told");
@@ -265,9 +266,8 @@ impl<W> Timers<W> {
             return Err(what);
         }
         armed.slots[key.slot as usize].what = Some(what);
-        // Whoever fires is awake.
         armed.enter(key.slot, at);
-        Ok(())
+        Ok(self.is_too_late(at))
     }
 
     /// How many are there that end operations.

@@ -5,10 +5,11 @@
 //! packet back then from who looks after a worker that does not come back.
 
 use std::{
-    io, mem,
+    collections::VecDeque,
+    io,
     ptr::NonNull,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -54,8 +55,9 @@ struct Inner {
     queue: Arc<Queue>,
     /// Where the kernel decides who runs: what reminds the library of its timers.
     alarm: Option<Alarm>,
-    /// Taken from the port in an alertable sleep, for who waits next.
-    stash: Mutex<Vec<OVERLAPPED_ENTRY>>,
+    /// Taken from the port in an alertable sleep, for who waits next; and how many, for who need not ask.
+    stash: Mutex<VecDeque<OVERLAPPED_ENTRY>>,
+    stashed: AtomicUsize,
     in_flight: AtomicUsize,
     pool: Arc<Pool>,
 }
@@ -70,13 +72,14 @@ impl Port {
     pub(crate) fn new(pool: Arc<Pool>, limit: Option<usize>) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(limit.unwrap_or(usize::MAX))?);
         let alarm = limit.map(|_| Alarm::new(queue.clone())).transpose()?;
-        let (stash, in_flight) = (Mutex::default(), AtomicUsize::new(0));
-        Ok(Self(Arc::new(Inner { queue, alarm, stash, in_flight, pool })))
+        let (stash, stashed, in_flight) =
+            (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self(Arc::new(Inner { queue, alarm, stash, stashed, in_flight, pool })))
     }
 
     /// Sleeps, alertably if it sleeps at all, and puts aside what comes. Whether there is something.
     pub(super) fn nap(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        if !self.0.stashed().is_empty() {
+        if self.0.stashed.load(Ordering::Acquire) > 0 {
             return Ok(true);
         }
         let mut entries = no_entries();
@@ -85,14 +88,27 @@ impl Port {
         // More than one might keep others waiting, of whom nobody would know.
         let most = if self.0.alarm.is_some() { 1 } else { BATCH };
         let taken = self.0.queue.take(timeout, alertable, &mut entries[..most])?;
-        self.0.stashed().extend_from_slice(&entries[..taken]);
+        self.0.stash(&entries[..taken]);
         Ok(taken > 0)
     }
 }
 
 impl Inner {
-    fn stashed(&self) -> MutexGuard<'_, Vec<OVERLAPPED_ENTRY>> {
-        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stash(&self, entries: &[OVERLAPPED_ENTRY]) {
+        let mut stash = self.stash.lock().unwrap_or_else(PoisonError::into_inner);
+        stash.extend(entries);
+        self.stashed.store(stash.len(), Ordering::Release);
+    }
+
+    /// The oldest that is put aside.
+    fn unstash(&self) -> Option<OVERLAPPED_ENTRY> {
+        if self.stashed.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut stash = self.stash.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = stash.pop_front();
+        self.stashed.store(stash.len(), Ordering::Release);
+        oldest
     }
 
     fn report(&self, entry: &OVERLAPPED_ENTRY) -> Option<Taken> {
@@ -168,17 +184,20 @@ impl Driver for Port {
     }
 
     fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let stashed = mem::take(&mut *self.0.stashed());
-        let timeout = if stashed.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let mut entries = no_entries();
-        let taken = self.0.queue.take(timeout, false, &mut entries);
-        let told = &entries[..*taken.as_ref().unwrap_or(&0)];
-        for entry in stashed.iter().chain(told) {
+        let mut report = |entry: &OVERLAPPED_ENTRY| {
             if let Some(Taken::Event(event)) = self.0.report(entry) {
                 events.push(event);
             }
+        };
+        let mut timeout = timeout;
+        while let Some(entry) = self.0.unstash() {
+            timeout = Some(Duration::ZERO);
+            report(&entry);
         }
-        taken.map(drop)
+        let mut entries = no_entries();
+        let taken = self.0.queue.take(timeout, false, &mut entries)?;
+        entries[..taken].iter().for_each(report);
+        Ok(())
     }
 
     fn wake(&self) {
@@ -224,7 +243,7 @@ impl SystemPort for Inner {
         taken: &mut Vec<Taken>,
     ) -> io::Result<()> {
         let mut left = max;
-        if let Some(entry) = self.stashed().pop() {
+        if let Some(entry) = self.unstash() {
             left -= 1;
             taken.extend(self.report(&entry));
         }
