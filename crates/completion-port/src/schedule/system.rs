@@ -1,8 +1,9 @@
 //! Where the system has a port of its own that decides who runs: what is left for the library to do.
 //!
-//! Packets of posts and timers are kept here, and their numbers go through the system's port with those of I/O, in one order. Who waits is asleep in it, who
-//! comes out is counted by it, and it hears by itself of those who block. What the library has to do now and then (fire timers, start again
-//! what waited for a buffer) is done by the thread that a **nudge** comes to: a packet of the port's that carries nothing.
+//! Packets of posts and timers are kept here, and their numbers go through the system's port with those of I/O, in one order. Who waits is
+//! asleep in it, who comes out is counted by it, and it hears by itself of those who block. What the library has to do now and then (fire
+//! timers, start again what waited for a buffer) is done by the thread that a **nudge** comes to: a packet of the port's that carries
+//! nothing.
 //!
 //! A close is told to waiters by a nudge as well: each that leaves nudges the next.
 
