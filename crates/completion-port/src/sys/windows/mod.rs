@@ -1,7 +1,7 @@
 //! Windows: its completion ports, and its asynchronous procedure calls for routines.
 //!
-//! - [`port`]: the driver of a completion port; [`queue`]: the kernel's own, with [`alarm`], its timer. [`apc`]: that of a thread's routines, which the kernel calls
-//!   in the thread's alertable waits.
+//! - [`port`]: the driver of a completion port; [`queue`]: the kernel's own, with [`alarm`], its timer. [`apc`]: that of a thread's
+//!   routines, which the kernel calls in the thread's alertable waits.
 //! - [`request`]: how each operation starts. [`judge`]: what its end means. [`slot`]: what lies in an operation for the kernel, and who
 //!   is told of its end; [`guest`]: where the kernel knows no other way to tell than an event.
 //! - The rest is what every system supplies: see [`crate::sys`].
