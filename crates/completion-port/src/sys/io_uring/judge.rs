@@ -25,6 +25,16 @@ use crate::{
     sys::{Accepted, Event, Message, Output, Socket, unix::send::send_now},
 };
 
+/// What the kernel says of a request. The numbers by which it tells itself to start a call once more are none of a program's, but those of a
+/// splice that was interrupted in a thread of the kernel's come through (512 was seen, on Linux 6.18).
+fn told(result: i32) -> io::Result<usize> {
+    match result {
+        -514..=-512 | -516 => Err(io::Error::from_raw_os_error(libc::EINTR)),
+        ..0 => Err(io::Error::from_raw_os_error(-result)),
+        _ => Ok(result as usize),
+    }
+}
+
 impl IoUring {
     /// What a completion means: an event, or `None` when the operation went on to its next step.
     pub(super) fn judge(&self, done: Completed) -> Option<Event> {
@@ -34,11 +44,7 @@ impl IoUring {
         header.take_up();
         let more = cqueue::more(done.flags);
         let taken = cqueue::buffer_select(done.flags);
-        let result = if done.result < 0 {
-            Err(io::Error::from_raw_os_error(-done.result))
-        } else {
-            Ok(done.result as usize)
-        };
+        let result = told(done.result);
 
         let result = match (header.kind, result) {
             (OpKind::AcceptEach, Ok(_)) => {
@@ -303,4 +309,19 @@ pub(super) fn make_blocking(header: &Header) -> io::Result<()> {
     // SAFETY: open while the operation holds its handle.
     let fd = unsafe { BorrowedFd::borrow_raw(header.target.get().os) };
     SockRef::from(&fd).set_nonblocking(false)
+}
+
+#[cfg(all(test, not(completion_port_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_tells_itself_is_an_interruption() {
+        for code in [512, 513, 514, 516, libc::EINTR] {
+            let error = told(-code).expect_err("no success");
+            assert_eq!(error.raw_os_error(), Some(libc::EINTR), "{code}");
+        }
+        assert_eq!(told(-libc::EIO).expect_err("no success").raw_os_error(), Some(libc::EIO));
+        assert_eq!(told(7).expect("a success"), 7);
+    }
 }
