@@ -51,8 +51,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
                 let mut deliver = |packet| self.scheduler.push(packet);
                 let (next, panic) = ticking.tick(&handle, at, self.drivers.now(), &mut deliver);
                 match self.timers.fired(key, next, Due::Each(handle, ticking)) {
-                    Ok(late) if late => self.scheduler.rouse(),
-                    Ok(_) => {}
+                    Ok(true) => self.scheduler.rouse(),
+                    Ok(false) => {}
                     // No lock is held, and who drives drops makers as it drops contexts.
                     Err(cancelled) => drop(cancelled.end(&mut deliver)),
                 }

@@ -143,7 +143,16 @@ pub const EXCEPTIONS: &[(&str, Where, &str)] = &[
     ),
     // Of the schedule.
     ("late", Where::Scheduled, "the kernel wakes a waiter as soon as its limit allows it"),
-    ("drivers", Where::Scheduled, "there is one port of the kernel's, and it is nobody's home"),
+    (
+        "drivers::one_that_blocks_leaves_its_driver_to_others",
+        Where::Scheduled,
+        "there is one port of the kernel's, and it is nobody's home",
+    ),
+    (
+        "drivers::one_that_burns_leaves_its_driver_to_others",
+        Where::Scheduled,
+        "there is one port of the kernel's, and it is nobody's home",
+    ),
     ("blocked", Where::Scheduled, OF_THE_LIBRARY),
     ("limit", Where::Scheduled, OF_THE_LIBRARY),
     ("lifo", Where::Scheduled, OF_THE_LIBRARY),
