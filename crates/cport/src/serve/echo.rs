@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use completion_port::{Buffer, OpId, error::Situation};
+use completion_port::{Buffer, OpId, Started, error::Situation};
 
 use super::{
     Done, Event, Handle, Port, Server,
@@ -129,6 +129,7 @@ impl Echo<'_> {
         match self.port.associate(stream, Key::Connection(Connection::new(slot, guest))) {
             Ok(handle) => {
                 let Key::Connection(connection) = handle.key() else { return };
+                handle.skip_on_success();
                 self.server.registry.fill(slot, handle.clone());
                 self.read(&handle, connection);
             }
@@ -157,10 +158,11 @@ impl Echo<'_> {
         }
     }
 
-    /// Sends back what came.
+    /// Sends back what came. Most echoes leave at once, and need no packet to say so.
     fn echo(&self, handle: &Handle, connection: &Connection, buffer: Buffer) {
-        match handle.send(buffer, Mode::Write) {
-            Ok(send) => self.limit(handle, send),
+        match handle.send_inline(buffer, Mode::Write) {
+            Ok(Started::Done(sent)) => self.take(sent),
+            Ok(Started::Pending(send)) => self.limit(handle, send),
             Err(refused) => {
                 self.tally.unsent.add(refused.buffer.len());
                 self.failed(connection, &refused.error);
