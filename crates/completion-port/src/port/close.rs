@@ -104,7 +104,7 @@ fn drain<K: Send + Sync + 'static, T: Send + 'static>(
         };
         let waited = match &shared.scheduler {
             Scheduling::Library(_) => {
-                shared.drivers.wait(those, &[], pause, &mut hand.events).map(drop)
+                shared.drivers.wait(those, &[], pause, usize::MAX, &mut hand.events).map(drop)
             }
             Scheduling::System(queue) => queue.port().take(usize::MAX, pause, &mut hand.taken),
         };

@@ -13,7 +13,7 @@ use crate::{
     handle::settle,
     operation::Completion,
     schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper, until},
-    sys::{Drivers, Event, SystemPort, Taken},
+    sys::{Drivers, Event, SystemPort, Taken, Waited},
 };
 
 /// Why there is no packet.
@@ -97,15 +97,16 @@ pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(
 
 /// How a thread waits while it has a seat: asleep in drivers. Before that it is a [`Sleeper`], parked until its turn.
 pub(crate) trait Wait {
-    /// [`Drivers::wait`]. True if something has come beside, which ends the wait.
+    /// [`Drivers::wait`]. What comes beside ends the wait.
     fn sleep(
         &mut self,
         drivers: &Drivers,
         those: Set,
         timeout: Option<Duration>,
+        most: usize,
         events: &mut Vec<Event>,
-    ) -> io::Result<bool> {
-        drivers.wait(those, &[], timeout, events)
+    ) -> io::Result<Waited> {
+        drivers.wait(those, &[], timeout, most, events)
     }
 
     /// [`SystemPort::take`], where the system decides who runs. True if something has come beside, which ends the wait.
@@ -199,6 +200,10 @@ impl<K, T> Drop for Seat<'_, K, T> {
     }
 }
 
+/// So many receives are done at once, or as many as who waits can take: of more, the first would be out of the processor's caches before
+/// its packet is taken. With 8 or 32 it is the same, with all that are ready a tenth dearer (docs/performance.md).
+const AT_ONCE: usize = 16;
+
 /// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
@@ -210,7 +215,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
     wait: &mut impl Wait,
 ) -> Result<Next, GetError> {
     let mut seat = Seat { shared, scheduler, seating, hand: shared.hand(), given_up: false };
-    let (mut looked, mut beside) = (false, false);
+    let (mut looked, mut waited) = (false, Waited::default());
     let mut punctual = None;
     loop {
         let Hand { events, packets, .. } = &mut seat.hand;
@@ -221,7 +226,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         // Before the first look at the drivers only if there is nothing in them to be looked at.
         if looked || !packets.is_empty() {
             let number = seat.seating.seat;
-            match scheduler.next_in_seat(number, packets, max, out) {
+            match scheduler.next_in_seat(number, packets, waited.since, max, out) {
                 // There may be more drivers to look at.
                 Next::Drive(seating) => seat.seating = seating,
                 next => {
@@ -234,7 +239,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
                 }
             }
         }
-        if beside {
+        if waited.beside {
             return Ok(Next::Beside);
         }
         let now = shared.drivers.now();
@@ -257,8 +262,9 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         if (exactly || asleep.flatten().is_some()) && punctual.is_none() {
             punctual = Some(Punctual::new());
         }
-        let waited =
-            wait.sleep(&shared.drivers, seat.seating.drivers, sleep, &mut seat.hand.events);
+        let drivers = seat.seating.drivers;
+        let result =
+            wait.sleep(&shared.drivers, drivers, sleep, max.max(AT_ONCE), &mut seat.hand.events);
         if first {
             shared.timers.wake();
         }
@@ -266,7 +272,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
             scheduler.wake_up(seat.seating);
         }
         looked = true;
-        beside = waited.map_err(GetError::Failed)?;
+        waited = result.map_err(GetError::Failed)?;
     }
 }
 

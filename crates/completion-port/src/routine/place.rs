@@ -29,7 +29,7 @@ use crate::{
     },
     schedule::{Park, Set, Sleeper, Waker},
     sys::{
-        Drivers, Event, SystemPort, Taken,
+        Drivers, Event, SystemPort, Taken, Waited,
         beside::Beside,
         choose::{DriverChoice, DriverKind},
     },
@@ -420,9 +420,10 @@ impl Wait for InPlace<'_> {
         drivers: &Drivers,
         those: Set,
         timeout: Option<Duration>,
+        most: usize,
         events: &mut Vec<Event>,
-    ) -> io::Result<bool> {
-        drivers.wait(those, self.0, timeout, events)
+    ) -> io::Result<Waited> {
+        drivers.wait(those, self.0, timeout, most, events)
     }
 }
 
@@ -457,12 +458,14 @@ impl Wait for Alertably<'_> {
         drivers: &Drivers,
         those: Set,
         timeout: Option<Duration>,
+        most: usize,
         events: &mut Vec<Event>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Waited> {
+        let timeout = if drivers.have_left(those) { Some(Duration::ZERO) } else { timeout };
         let deadline = self.place.port().shared.deadline(timeout);
         let gathered = self.place.gather(deadline, &drivers.beside(those)?)?;
-        drivers.wait(those, &[], Some(Duration::ZERO), events)?;
-        Ok(matches!(gathered, Gathered::Runnable))
+        let waited = drivers.wait(those, &[], Some(Duration::ZERO), most, events)?;
+        Ok(Waited { beside: matches!(gathered, Gathered::Runnable), ..waited })
     }
 
     fn take(

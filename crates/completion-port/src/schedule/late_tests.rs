@@ -284,6 +284,18 @@ fn nor_for_longer_than_its_patience_if_none_is() {
     assert_eq!(scheduler.counters().released_by_age, 1);
 }
 
+/// What was ready in a driver, and left there for a while, has waited for as long.
+#[test]
+fn a_packet_has_waited_since_it_could_have_been_brought_in() {
+    let (Pair { clock, scheduler, seating, .. }, mut out) =
+        pair(Waking::Late, || thread::park_timeout(Duration::from_secs(1)));
+    let since = clock.now();
+    clock.advance(policy::KEPT_UP);
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], Some(since), 1, &mut out);
+    assert!(matches!(next, Next::Taken));
+    assert_eq!(scheduler.counters().longest_wait, policy::KEPT_UP);
+}
+
 /// Where packets have waited for long, looks are frequent enough to tell soon whether a processor is spare.
 #[test]
 fn whether_a_processor_is_spare_is_told_soon() {
@@ -313,7 +325,7 @@ fn woken_eagerly_it_does_not_wait() {
     };
     assert!(scheduler.fall_asleep(seating).is_some());
     scheduler.push(1);
-    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), None, 1, &mut out);
     assert!(matches!(next, Next::Taken));
     assert_eq!(out, [1]);
 }
@@ -356,7 +368,7 @@ fn the_driver_of_one_that_is_out_for_long_is_taken_along() {
     clock.advance(Duration::from_nanos(1));
     look_until(&scheduler, || scheduler.counters().took_over == 1);
     assert!(scheduler.fall_asleep(seating).is_none(), "there is something to look at first");
-    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), None, 1, &mut out);
     let Next::Drive(seating) = next else { panic!("there is nothing to take") };
     assert!(seating.drivers.iter().eq([0, 1]));
     assert_eq!(scheduler.counters().took_over, 1);
@@ -377,7 +389,7 @@ fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
     clock.advance(policy::SOON);
     // It may be on its way to sleep.
     look_until(&scheduler, || scheduler.counters().released_by_observation == 1);
-    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut Vec::new(), None, 1, &mut out);
     assert!(matches!(next, Next::Taken));
     assert_eq!(out, [0, 1]);
     let Ok(Next::Drive(seating)) = scheduler.begin(Some(sleeps), 1, &mut out, nobody) else {
@@ -408,7 +420,7 @@ fn who_goes_out_during_a_look_is_watched() {
     }
     let Outlook { suspects, progress, .. } = scheduler.state().suspects(clock.now());
     assert!(suspects.is_empty() && !progress, "nobody is out");
-    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], None, 1, &mut out);
     assert!(matches!(next, Next::Taken));
     let sight = Sight { seen: &[], progress, help_wanted: false, spare: false };
     let _ = scheduler.state().judge(&sight, clock.now());
@@ -444,11 +456,11 @@ fn relieved() -> (Pair, usize, Vec<u32>) {
 fn who_sits_for_a_worker_that_comes_back_gives_the_driver_back() {
     let (Pair { clock, scheduler, sleeps, seating, _runs }, runs, mut out) = relieved();
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
-    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![1], None, 1, &mut out);
     assert!(matches!(next, Next::Drive(_)), "nobody else would look there");
     assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
     clock.advance(policy::SOON - Duration::from_nanos(1));
-    let next = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out);
+    let next = scheduler.next_in_seat(seating.seat, &mut vec![2], None, 1, &mut out);
     let Next::Wait(arrival) = next else { panic!("the first has come back") };
     let parked = scheduler.park(Some(sleeps), arrival, nobody()).expect("the port is open");
     assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
@@ -469,7 +481,7 @@ fn who_gives_its_driver_back_is_still_the_next() {
     let Err(later) = scheduler.begin(later, 1, &mut out, nobody) else {
         panic!("there is nothing for it");
     };
-    let Next::Wait(arrival) = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out)
+    let Next::Wait(arrival) = scheduler.next_in_seat(seating.seat, &mut vec![2], None, 1, &mut out)
     else {
         panic!("the first has come back");
     };
@@ -521,7 +533,7 @@ fn a_driver_is_not_given_back_to_a_worker_that_is_not_watched() {
             // Released by observation, and its place is another's.
             scheduler.state().workers[runs].counted = false;
         }
-        let next = scheduler.next_in_seat(seating.seat, &mut vec![2], 1, &mut out);
+        let next = scheduler.next_in_seat(seating.seat, &mut vec![2], None, 1, &mut out);
         assert!(matches!(next, Next::Drive(_)), "stuck: {stuck}");
     }
 }

@@ -123,7 +123,7 @@ impl Port {
     fn drive(&self, mut seating: Seating, out: &mut Vec<u32>) -> Next {
         loop {
             self.sleep(seating);
-            match self.scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, out) {
+            match self.scheduler.next_in_seat(seating.seat, &mut Vec::new(), None, 1, out) {
                 Next::Drive(next) => seating = next,
                 next => return next,
             }
@@ -304,7 +304,8 @@ fn a_wait_that_ends_races_with_a_hand_off() {
         assert_eq!(port.scheduler.waiting(), (0, 0, 1 + usize::from(gave_up)));
         if gave_up {
             assert!(port.scheduler.fall_asleep(seating).is_none());
-            let next = port.scheduler.next_in_seat(seating.seat, &mut Vec::new(), 1, &mut out);
+            let next =
+                port.scheduler.next_in_seat(seating.seat, &mut Vec::new(), None, 1, &mut out);
             assert!(matches!(next, Next::Taken));
         }
         assert_eq!(out, [1]);
@@ -354,7 +355,7 @@ fn an_operation_in_a_home_that_is_lost_is_attended_to() {
                 while !seating.drivers.contains(1) {
                     port.sleep(seating);
                     let (packets, out) = (&mut Vec::new(), &mut Vec::new());
-                    match port.scheduler.next_in_seat(seating.seat, packets, 1, out) {
+                    match port.scheduler.next_in_seat(seating.seat, packets, None, 1, out) {
                         Next::Drive(next) => seating = next,
                         _closed => return false,
                     }

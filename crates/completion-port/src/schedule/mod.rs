@@ -405,12 +405,13 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Brings packets in. The one in the seat takes up to `max` for itself and leaves the seat with them; if there is none for it (and
+    /// Brings packets in, which have waited for a thread since now or since then. The one in the seat takes up to `max` for itself and leaves the seat with them; if there is none for it (and
     /// the port is open), it keeps the seat.
     pub(crate) fn next_in_seat(
         &self,
         seat: usize,
         packets: &mut Vec<P>,
+        since: Option<Instant>,
         max: usize,
         out: &mut impl Out<P>,
     ) -> Next {
@@ -418,7 +419,7 @@ impl<P> Scheduler<P> {
         let now = self.bed.now();
         let me = state.seats[seat].worker;
         for packet in packets.drain(..) {
-            state.push(packet, now);
+            state.push(packet, since.unwrap_or(now));
         }
         // They were looked at just now.
         *state.since_look(me) = 0;

@@ -199,7 +199,7 @@ impl Real {
     fn look_from_seat(&mut self, thread: usize) {
         let seat = self.seated[&thread].seat;
         let mut out = Vec::new();
-        match self.scheduler.next_in_seat(seat, &mut Vec::new(), 1, &mut out) {
+        match self.scheduler.next_in_seat(seat, &mut Vec::new(), None, 1, &mut out) {
             Next::Drive(seating) => _ = self.seated.insert(thread, seating),
             next => {
                 self.seated.remove(&thread);

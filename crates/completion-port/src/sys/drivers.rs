@@ -19,6 +19,15 @@ use crate::{
 /// There is at least one. Sockets, the clock and threads that are no workers are with the first.
 pub(crate) struct Drivers(Box<[Box<dyn Driver>]>);
 
+/// What a wait in drivers came to.
+#[derive(Debug, Default)]
+pub(crate) struct Waited {
+    /// There is something beside.
+    pub beside: bool,
+    /// Since when the oldest of what was brought had been left there ([`Driver::wait`]).
+    pub since: Option<Instant>,
+}
+
 impl Drivers {
     pub(crate) fn new(drivers: Vec<Box<dyn Driver>>) -> Self {
         debug_assert!((1..=Set::MOST).contains(&drivers.len()));
@@ -74,35 +83,42 @@ impl Drivers {
         self.0.iter().position(|driver| driver.ready_buffers() > 0)
     }
 
-    /// [`Driver::wait`] in several at once, cut short when there is something beside; tells whether there is.
+    /// [`Driver::wait`] in several at once, cut short when there is something beside.
     pub(crate) fn wait(
         &self,
         those: Set,
         beside: &[Beside<'_>],
         timeout: Option<Duration>,
+        most: usize,
         events: &mut Vec<Event>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Waited> {
         if let (Some(only), []) = (those.only(), beside) {
-            self.get(only).wait(timeout, events)?;
-            return Ok(false);
+            let since = self.get(only).wait(timeout, most, events)?;
+            return Ok(Waited { since, beside: false });
         }
-        let mut there = false;
+        let timeout = if self.have_left(those) { Some(Duration::ZERO) } else { timeout };
+        let mut waited = Waited::default();
         if timeout != Some(Duration::ZERO) || !beside.is_empty() {
             let mut all = self.beside(those)?;
             let own = all.len();
             all.extend(beside);
             let told = beside::sleep(&all, timeout)?;
-            there = told[own..].contains(&true);
+            waited.beside = told[own..].contains(&true);
         }
         for driver in those.iter() {
-            // What the others have brought must not be lost with it; it fails again, alone.
-            if let Err(e) = self.get(driver).wait(Some(Duration::ZERO), events)
-                && events.is_empty()
-            {
-                return Err(e);
+            match self.get(driver).wait(Some(Duration::ZERO), most, events) {
+                Ok(since) => waited.since = [waited.since, since].into_iter().flatten().min(),
+                // What the others have brought must not be lost with it; it fails again, alone.
+                Err(e) if events.is_empty() => return Err(e),
+                Err(_) => {}
             }
         }
-        Ok(there)
+        Ok(waited)
+    }
+
+    /// Whether something is left in one of them, of which what they are slept on [beside](Drivers::beside) does not tell.
+    pub(crate) fn have_left(&self, those: Set) -> bool {
+        those.iter().any(|driver| self.get(driver).has_left())
     }
 
     /// What who sleeps on something else sleeps on beside that, to be asked for just before.

@@ -30,6 +30,8 @@
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 
+#[cfg_attr(windows, allow(dead_code))] // Windows moves the bytes by itself
+mod backlog;
 pub(crate) mod choose;
 mod drivers;
 pub(crate) mod file;
@@ -55,7 +57,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use drivers::Drivers;
+pub(crate) use drivers::{Drivers, Waited};
 pub(crate) use file::Vectored;
 pub(crate) use gather::Gather;
 pub(crate) use os::{
@@ -121,7 +123,20 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Hands over what lies here, and appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or
     /// the time is up. May return with nothing for no reason.
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+    ///
+    /// Where it is this call that moves the bytes, it does so for `most` operations, and leaves the others that are ready to the next
+    /// one. Tells since when the oldest of what it brings had been left so, if it had.
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>>;
+
+    /// Whether the last [`wait`](Driver::wait) has left something to the next one. For who calls it.
+    fn has_left(&self) -> bool {
+        false
+    }
 
     /// Whether operations that were over before the last [`start`](Driver::start) returned are still to be reported by `wait`, for a driver
     /// where that can be: what such a start returns must not overtake them.

@@ -10,13 +10,13 @@
 //! | 2 exactly one completion, the same refusals | [`one_packet`], [`inline`], [`races`], [`storm`], [`cancel_storm`], [`refusals`] |
 //! | 3 order | [`order`], [`posts`] |
 //! | 4 whole sends | [`whole_sends`] |
-//! | 5 the limit, 6 LIFO threads and FIFO packets, 7 nothing stranded | to come, with the scheduler that keeps them: `limit`, `lifo`, `stranded` |
+//! | 5 the limit, 6 LIFO threads and FIFO packets, 7 nothing stranded | the suite `schedule` |
 //! | 8 idle is free | [`idle`], [`timeouts`], [`signals`] |
 //! | 9 cancel, close, drop, panic, thread exit | [`cancel`], [`close`], [`end`], [`panics`], [`thread_exit`], [`descriptors`], [`leaks`], [`pool`] |
 //! | 10 drivers are equal | [`drivers`], and that all of this runs on each |
 //!
 //! What sockets do, beside the promises: [`streams`], [`datagrams`], [`accept`], [`accept_with`], [`out_of_descriptors`], [`connect`],
-//! [`connect_with`], [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`], [`broadcast`], [`batches`], [`many`], [`inline`]; and
+//! [`connect_with`], [`shutdown`], [`disconnect`], [`transmit_file`], [`associate`], [`broadcast`], [`batches`], [`many`], [`crowd`], [`inline`]; and
 //! others: [`files`], [`files_end`], `files_cost`, [`pipes`], [`unix`]. Timers: [`timers`], `timers_idle`, and deadlines of operations: [`deadlines`].
 
 #![cfg(any(target_os = "linux", windows))]
@@ -36,6 +36,7 @@ mod close;
 mod connect;
 mod connect_with;
 mod corners;
+mod crowd;
 mod datagrams;
 mod deadlines;
 mod descriptors;

@@ -13,7 +13,7 @@ use completion_port::{
 
 use crate::{
     kit::{Port, Puppet, open, post, queued_and_running, waiting},
-    util::{get, pair, pattern},
+    util::{get, pair, pattern, scaled},
 };
 
 crate::on_each_driver!(
@@ -21,6 +21,7 @@ crate::on_each_driver!(
     one_that_exits_leaves_its_driver_to_one_that_is_out,
     one_that_blocks_leaves_its_driver_to_others,
     one_that_burns_leaves_its_driver_to_others,
+    a_crowd_in_one_does_not_wait_for_the_other,
     an_alertable_wait_is_in_several,
     a_receive_gets_the_buffer_that_another_driver_holds,
     a_close_finds_what_is_in_each,
@@ -124,6 +125,30 @@ fn leaves_for_a_while(driver: DriverKind, leave: fn(mpsc::Receiver<()>)) {
             }
         });
     }
+}
+
+/// One who sits in several drivers fetches a part of what is ready in one of them, and comes back for the rest without being called.
+fn a_crowd_in_one_does_not_wait_for_the_other(driver: DriverKind) {
+    let port = open(driver, 2, Release::Exact, Waking::Late);
+    let count = scaled("connections in one driver", 200, 2);
+    let (servers, mut clients): (Vec<_>, Vec<_>) = (0..count).map(|_| pair(&port, ())).unzip();
+    thread::scope(|s| {
+        let _close = port.close_on_drop();
+        let first = Puppet::new(s);
+        // The second time the driver knows that there is a crowd.
+        for _ in 0..2 {
+            let second = Puppet::new(s);
+            both_out(&port, &first, &second);
+            second.act(|| servers.iter().for_each(recv));
+            second.exit();
+            for client in &mut clients {
+                client.write_all(b"x").expect("written");
+            }
+            for _ in 0..count {
+                assert_eq!(first.get(&port).end(), RECEIVED);
+            }
+        }
+    });
 }
 
 /// It sleeps in its thread's own driver and in those of the port, and any of them ends it.

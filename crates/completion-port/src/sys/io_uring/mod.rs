@@ -27,7 +27,10 @@ use std::{
         ErrorKind::{Interrupted, WouldBlock},
     },
     ptr::NonNull,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,7 +42,8 @@ use self::{
     ring::{Completed, IGNORED, Ring},
 };
 use super::{
-    Driver, Event, Medium, Output, Socket, beside::Beside, choose::Rung, unix::send::send_now,
+    Driver, Event, Medium, Output, Socket, backlog::Backlog, beside::Beside, choose::Rung,
+    unix::send::send_now,
 };
 use crate::{
     buffer::Pool,
@@ -58,17 +62,23 @@ pub(crate) struct IoUring {
     buffers: Option<BufferRing>,
     /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
     many: AtomicBool,
-    /// The reaper's list, kept for its memory.
-    reaped: Mutex<Vec<Completed>>,
+    /// Taken out of the ring, and not acted on yet.
+    reaped: Mutex<Backlog<Completed>>,
+    /// So much has been complete at once that receives of streams wait for readiness here, instead of being done by the kernel when it is.
+    crowded: AtomicBool,
 }
+
+/// So many completions at once are a crowd, and so few are none any more.
+const CROWD: usize = 128;
+const NO_CROWD: usize = 32;
 
 /// The driver's own steps within one operation ([`Work::step`]).
 mod step {
     /// The operation's one request is with the kernel.
     pub(super) const ONLY: u8 = 0;
-    /// A lent receive waits until there is something to read.
+    /// A receive waits until there is something to read, which is then read here,
     pub(super) const POLLING: u8 = 1;
-    /// ... and then reads it into a buffer of the pool.
+    /// ... or, of a pipe or of datagrams, by the kernel, into a buffer of the pool.
     pub(super) const READING: u8 = 2;
     /// A connect whose submitter went away waits for the outcome.
     pub(super) const CONNECTING: u8 = 3;
@@ -96,8 +106,21 @@ impl IoUring {
             pool,
             buffers,
             many: AtomicBool::new(true),
-            reaped: Mutex::new(Vec::new()),
+            reaped: Mutex::new(Backlog::new()),
+            crowded: AtomicBool::new(false),
         })
+    }
+
+    fn reaped(&self) -> MutexGuard<'_, Backlog<Completed>> {
+        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many completions are to be acted on.
+    fn look_at_crowd(&self, count: usize) {
+        let crowded = self.crowded.load(Relaxed);
+        if if crowded { count < NO_CROWD } else { count >= CROWD } {
+            self.crowded.store(!crowded, Relaxed);
+        }
     }
 
     /// Gives the kernel buffers ahead of need. False if none lies with it.
@@ -204,18 +227,36 @@ impl Driver for IoUring {
         None
     }
 
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>> {
+        let mut reaped = self.reaped();
         self.ring.wait(timeout, &mut reaped)?;
-        let all = events.len() + reaped.len();
-        for done in reaped.drain(..) {
-            events.extend(self.judge(done));
+        self.look_at_crowd(reaped.len());
+        let (mut oldest, mut moved, mut last, mut goes_on) = (None, 0, 0, false);
+        while moved < most
+            && let Some((done, since)) = reaped.pop()
+        {
+            oldest = oldest.or(since);
+            last += usize::from(done.is_last());
+            match self.judge(done, &mut moved) {
+                Some(event) => events.push(event),
+                None => goes_on = true,
+            }
         }
-        if events.len() < all {
-            // Some go on to their next step.
+        self.ring.answered(last);
+        reaped.leave(|| self.now());
+        if goes_on {
             self.ring.submit();
         }
-        Ok(())
+        Ok(oldest)
+    }
+
+    fn has_left(&self) -> bool {
+        !self.reaped().is_empty()
     }
 
     fn is_behind(&self) -> bool {

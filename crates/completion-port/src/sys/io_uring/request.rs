@@ -35,6 +35,9 @@ impl IoUring {
                 let (to, room) = work.buffer.spare_parts();
                 read(fd, to, room)
             }
+            OpKind::Recv | OpKind::RecvLent if self.is_received_here(header, work) => {
+                poll(fd, libc::POLLIN)
+            }
             OpKind::Recv => {
                 let (to, room) = work.buffer.spare_parts();
                 receive(fd, &mut Detail::None, to, room, 0)
@@ -135,6 +138,18 @@ impl IoUring {
         // Asked for a buffer while none lies with it, the kernel refuses at once, data or not. So first wait for data.
         work.step = step::POLLING;
         poll(fd, libc::POLLIN)
+    }
+
+    /// Whether a receive only waits for its bytes with the kernel, and gets them when it is its turn: in a crowd, what the kernel did at
+    /// once would be long out of the processor's caches by then.
+    fn is_received_here(&self, header: &Header, work: &mut Work) -> bool {
+        if header.is_pipe() {
+            return false;
+        }
+        if work.step == step::ONLY && self.crowded.load(Relaxed) {
+            work.step = step::POLLING;
+        }
+        work.step == step::POLLING
     }
 
     /// Whether the next request of a continuing receive is one for many. Like any that leaves the choice of a buffer to the kernel, it

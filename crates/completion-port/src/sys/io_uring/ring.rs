@@ -16,7 +16,10 @@ use std::{
 
 use io_uring::{IoUring, cqueue, squeue, types};
 
-use super::{super::choose::Rung, membarrier};
+use super::{
+    super::{backlog::Backlog, choose::Rung},
+    membarrier,
+};
 
 /// Submissions in the ring; those beyond are handed over first, so it bounds a batch and nothing else.
 const SUBMISSIONS: u32 = 256;
@@ -37,8 +40,8 @@ pub(super) struct Ring {
     pushing: Mutex<()>,
     /// Held while completions are taken.
     reaping: Mutex<()>,
-    /// Requests that want an answer: written where they are pushed, by who holds `pushing`; and their last answers: written where
-    /// they are taken, by who holds `reaping`. Both wrap.
+    /// Requests that want an answer: written where they are pushed, by who holds `pushing`; and those whose last answer has been acted
+    /// on: written by who reaps. Both wrap.
     asked: AtomicUsize,
     answered: AtomicUsize,
 }
@@ -48,6 +51,13 @@ pub(super) struct Completed {
     pub user_data: u64,
     pub result: i32,
     pub flags: u32,
+}
+
+impl Completed {
+    /// Whether it is the last answer to a request that wanted one.
+    pub(super) fn is_last(&self) -> bool {
+        self.user_data != IGNORED && !cqueue::more(self.flags)
+    }
 }
 
 impl Ring {
@@ -179,23 +189,28 @@ impl Ring {
         !unsafe { self.ring.completion_shared() }.is_empty()
     }
 
-    fn reap(&self, out: &mut Vec<Completed>) {
+    fn reap(&self, out: &mut Backlog<Completed>) {
         // SAFETY: `reaping` is held by `wait`, the only caller: one completion queue in use at a time.
         let queue = unsafe { self.ring.completion_shared() };
-        let mut answered = self.answered.load(Relaxed);
-        out.extend(queue.map(|entry: cqueue::Entry| {
-            let last = entry.user_data() != IGNORED && !cqueue::more(entry.flags());
-            answered = answered.wrapping_add(usize::from(last));
-            Completed { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() }
+        out.extend(queue.map(|entry: cqueue::Entry| Completed {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
         }));
+    }
+
+    /// So many last answers have been acted on. For the one who reaps.
+    pub(super) fn answered(&self, count: usize) {
+        let answered = self.answered.load(Relaxed).wrapping_add(count);
         self.answered.store(answered, Release);
     }
 
-    /// Hands over what is in the ring and takes what is complete; if nothing is, sleeps until something is or the time is up.
+    /// Hands over what is in the ring and takes what is complete; if there is nothing in `out` then, sleeps until something is complete
+    /// or the time is up.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
-        out: &mut Vec<Completed>,
+        out: &mut Backlog<Completed>,
     ) -> io::Result<()> {
         let _reaping = self.reaping();
         self.reap(out);

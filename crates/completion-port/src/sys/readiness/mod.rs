@@ -31,7 +31,7 @@ use std::{
 use slab::Slab;
 
 use self::{attempt::Attempt, files::Files, poller::Poller};
-use super::{Driver, Event, Medium, Socket, beside::Beside};
+use super::{Driver, Event, Medium, Socket, backlog::Backlog, beside::Beside};
 use crate::{
     buffer::Pool,
     error,
@@ -43,8 +43,8 @@ pub(crate) struct Readiness {
     files: Files,
     /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
     sockets: Mutex<Slab<[Lane; 2]>>,
-    /// The sleeper's list, kept for its memory.
-    edges: Mutex<Vec<poller::Edge>>,
+    /// Heard, and not acted on yet.
+    edges: Mutex<Backlog<poller::Edge>>,
     in_flight: AtomicUsize,
     pool: Arc<Pool>,
 }
@@ -80,7 +80,7 @@ impl Readiness {
             files: Files::new(poller.clone()),
             poller,
             sockets: Mutex::new(Slab::new()),
-            edges: Mutex::new(Vec::new()),
+            edges: Mutex::new(Backlog::new()),
             in_flight: AtomicUsize::new(0),
             pool,
         })
@@ -88,6 +88,10 @@ impl Readiness {
 
     fn sockets(&self) -> MutexGuard<'_, Slab<[Lane; 2]>> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn edges(&self) -> MutexGuard<'_, Backlog<poller::Edge>> {
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Attempts `op` while its lane is ready, and parks it when it is not.
@@ -201,11 +205,20 @@ impl Driver for Readiness {
         Some(Event::last(op, result))
     }
 
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let mut edges = self.edges.lock().unwrap_or_else(PoisonError::into_inner);
-        edges.clear();
-        self.poller.wait(timeout, &mut edges)?;
-        for edge in edges.iter() {
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>> {
+        let mut edges = self.edges();
+        let timeout = if edges.is_empty() { timeout } else { Some(Duration::ZERO) };
+        self.poller.wait(timeout, &mut *edges)?;
+        let (before, mut oldest) = (events.len(), None);
+        while events.len() - before < most
+            && let Some((edge, since)) = edges.pop()
+        {
+            oldest = oldest.or(since);
             for side in [Side::In, Side::Out] {
                 if !(if side == Side::In { edge.readable } else { edge.writable }) {
                     continue;
@@ -230,8 +243,13 @@ impl Driver for Readiness {
                 }
             }
         }
+        edges.leave(|| self.now());
         self.files.collect(events);
-        Ok(())
+        Ok(oldest)
+    }
+
+    fn has_left(&self) -> bool {
+        !self.edges().is_empty()
     }
 
     fn wake(&self) {

@@ -201,7 +201,12 @@ impl Driver for Simulated {
         None
     }
 
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>> {
         let mut state = self.world.state();
         // There is room in the system's queue now.
         for pending in state.pending.iter_mut().filter(|pending| pending.fate == Fate::Queued) {
@@ -221,13 +226,13 @@ impl Driver for Simulated {
                 }
             }
             if std::mem::take(&mut state.woken) || !events.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
             // Whoever was passed over by the draw above comes before time passes.
             if let Some(event) = (0..state.pending.len()).find_map(|at| self.finish(&mut state, at))
             {
                 events.push(event);
-                return Ok(());
+                return Ok(None);
             }
             let now = state.now;
             let next = state
@@ -247,7 +252,7 @@ impl Driver for Simulated {
                 }
             }
             if next.is_none() || deadline.is_some_and(|deadline| deadline <= state.now) {
-                return Ok(());
+                return Ok(None);
             }
         }
     }

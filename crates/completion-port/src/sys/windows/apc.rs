@@ -170,7 +170,12 @@ impl Driver for Apc {
         None
     }
 
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>> {
         self.inbox.own();
         let timeout = if self.inbox.has_news() { Some(Duration::ZERO) } else { timeout };
         // SAFETY: it has no conditions. What is called meanwhile puts operations on the list, or is somebody else's.
@@ -182,7 +187,7 @@ impl Driver for Apc {
             // SAFETY: from the list, so this thread's; it keeps its handle open.
             events.push(Event::last(op, unsafe { judge(op, &self.pool) }));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn wake(&self) {

@@ -183,7 +183,12 @@ impl Driver for Port {
         None
     }
 
-    fn wait(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _most: usize,
+        events: &mut Vec<Event>,
+    ) -> io::Result<Option<Instant>> {
         let mut report = |entry: &OVERLAPPED_ENTRY| {
             if let Some(Taken::Event(event)) = self.0.report(entry) {
                 events.push(event);
@@ -197,7 +202,7 @@ impl Driver for Port {
         let mut entries = no_entries();
         let taken = self.0.queue.take(timeout, false, &mut entries)?;
         entries[..taken].iter().for_each(report);
-        Ok(())
+        Ok(None)
     }
 
     fn wake(&self) {
