@@ -86,6 +86,11 @@ impl Direction {
         self.active.is_none() || self.is_abreast()
     }
 
+    /// Whether an operation that is started now has none before it.
+    pub(super) fn is_first(&self) -> bool {
+        self.is_abreast() || self.active.is_none() && self.queued == 0
+    }
+
     /// Names an operation that goes to the driver.
     pub(super) fn engage(&mut self, op: NonNull<Header>) {
         if self.is_abreast() {
@@ -106,6 +111,11 @@ impl Direction {
         } else if self.active == Some(op) {
             self.active = None;
         }
+    }
+
+    /// Nothing waits behind the operation that is with the driver, and nothing is to happen after it.
+    pub(super) fn has_no_more(&self) -> bool {
+        self.queued == 0 && !self.finishing && self.closed == Closed::No
     }
 
     /// All that are abreast, for who takes none out meanwhile.

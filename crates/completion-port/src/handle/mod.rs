@@ -330,17 +330,13 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         // It is the last that is started in its direction.
         direction.finishing |= matches!(kind, OpKind::End | OpKind::Disconnect);
         let op = op.into_header();
-        if direction.is_abreast() {
-            direction.engage(op);
-            // SAFETY: complete, in no queue, and its file is open.
-            let event = unsafe { inner.port.start(op, None) };
-            if event.is_some() {
-                settle::pump(inner, direction, event, sink).act(inner);
-            }
-            return Ok(id);
+        if direction.is_first() {
+            // SAFETY: complete, in no queue, and its socket or file is open.
+            unsafe { settle::start_first(inner, direction, op, sink) };
+        } else {
+            direction.enqueue(op);
+            settle::pump(inner, direction, None, sink).act(inner);
         }
-        direction.enqueue(op);
-        settle::pump(inner, direction, None, sink).act(inner);
         Ok(id)
     }
 }

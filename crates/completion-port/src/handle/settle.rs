@@ -5,7 +5,7 @@
 //! decided behind the direction's lock, and packets are brought in behind it too, so that a close that has been through the lock misses
 //! none. Only the user's code (the maker of a continuing operation's contexts) is called without it.
 //!
-//! What most operations of a file come to, [`done`] settles: there the rest makes no difference.
+//! What most operations come to is settled by a short way, [`done`]: there the rest makes no difference.
 
 use std::{
     any::Any,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error,
-    operation::{Completion, Context, Header, OpKind, Operation, Place, Side},
+    operation::{Completion, Detail, Header, OpKind, Operation, Place, Side},
     sys::{Event, Output, file},
 };
 
@@ -133,8 +133,7 @@ pub(crate) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
     pump(&inner, direction, Some(event), sink).act_into(&inner, sink)
 }
 
-/// The short way for what most operations of a file come to: all of it is done, nothing waits behind it, it has no deadline, and neither a
-/// cancel nor a close makes a difference any more. Every other event is given back.
+/// The short way for what most operations come to ([`completes`]). Every other event is given back.
 ///
 /// # Safety
 ///
@@ -143,36 +142,97 @@ unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
     event: Event,
     sink: Sink<'_, K, T>,
 ) -> Option<Event> {
-    let at = event.op.cast::<Operation<K, T>>();
     // SAFETY: the caller's.
-    let op = unsafe { at.as_ref() };
-    let kind = op.header.kind;
-    let moved = match event.result {
-        Ok(Output::Bytes(moved)) if kind.is_of_file() => moved,
-        _ => return Some(event),
-    };
-    if !matches!(op.context, Context::One(_)) {
-        return Some(event);
-    }
-    // Behind this lock, as deadlines are given there; and last of all whether it is done, because then it has been counted.
-    let mut direction = op.handle.0.side(kind.side());
-    // SAFETY: the caller's, and the driver has moved so many.
-    if op.header.timed() || !unsafe { file::completes(&op.header, moved) } {
+    let op = unsafe { event.op.cast::<Operation<K, T>>().as_ref() };
+    let mut direction = op.handle.0.side(op.header.kind.side());
+    // SAFETY: the caller's.
+    if !unsafe { completes(&mut direction, &event) } {
         drop(direction);
         return Some(event);
     }
-    direction.release(event.op);
+    // Before its packet is on its way: that may be the last to hold the handle. A close that misses the operation in the direction waits for
+    // those who sit in drivers.
     drop(direction);
-    // A close that misses it in the direction waits for those who sit in drivers.
     // SAFETY: it is over and named nowhere any more.
-    let op = unsafe { Place::<K, T>::from_header(event.op) }.into_inner();
-    let work = op.header.work.into_inner();
-    if let Context::One(context) = op.context {
-        let result = Ok(work.done);
-        let packet = Completion::new(op.handle, kind, op.header.sequence, result, context);
-        sink(packet.with_buffer(work.buffer));
-    }
+    sink(unsafe { packet_of(event.op) });
     None
+}
+
+/// Whether all of an operation is done, nothing is behind it, it has no deadline, and neither a cancel nor a close makes a difference any
+/// more. Then it is counted as done, and its direction names it no longer; otherwise nothing has happened.
+///
+/// # Safety
+///
+/// The caller settles the operation, and the direction is its own.
+unsafe fn completes(direction: &mut Direction, event: &Event) -> bool {
+    let Ok(Output::Bytes(moved)) = event.result else { return false };
+    // SAFETY: the caller's.
+    let header = unsafe { event.op.as_ref() };
+    let all = match header.kind {
+        _ if header.timed() => false,
+        OpKind::Recv | OpKind::RecvLent | OpKind::Send => {
+            // SAFETY: the caller's: none of these goes on after an event.
+            direction.has_no_more() && unsafe { stream_completes(header, moved) }
+        }
+        // SAFETY: as above, and the driver has moved so many bytes.
+        kind => kind.is_of_file() && unsafe { file::completes(header, moved) },
+    };
+    if all {
+        direction.release(event.op);
+    }
+    all
+}
+
+/// The same for one of a stream with one buffer.
+///
+/// # Safety
+///
+/// The caller owns the operation.
+unsafe fn stream_completes(header: &Header, moved: usize) -> bool {
+    // SAFETY: owned by the caller.
+    let work = unsafe { header.work() };
+    // No bytes are an end, or may be a reset.
+    let plain = moved > 0 && matches!(work.detail, Detail::None) && !header.is_revived();
+    let all = plain && (header.kind != OpKind::Send || work.done + moved == work.buffer.len());
+    work.done += if all { moved } else { 0 };
+    all
+}
+
+/// The packet of an operation that has moved all its bytes.
+///
+/// # Safety
+///
+/// The operation, of these K and T, is over and named nowhere any more, and is one with one buffer.
+unsafe fn packet_of<K, T>(op: NonNull<Header>) -> Completion<K, T> {
+    // SAFETY: the caller's.
+    let op = unsafe { Place::<K, T>::from_header(op) }.into_inner();
+    let work = op.header.work.into_inner();
+    let (kind, sequence) = (op.header.kind, op.header.sequence);
+    Completion::new(op.handle, kind, sequence, Ok(work.done), op.context.into_one())
+        .with_buffer(work.buffer)
+}
+
+/// Starts an operation that has nothing before it in its direction. Its packet, if it is over at once, is brought in behind the lock.
+///
+/// # Safety
+///
+/// The caller owns it, it is complete and of these K and T, and its socket or file is open.
+pub(super) unsafe fn start_first<K: Send + Sync + 'static, T: Send + 'static>(
+    inner: &Arc<Inner<K, T>>,
+    mut direction: MutexGuard<'_, Direction>,
+    op: NonNull<Header>,
+    sink: Sink<'_, K, T>,
+) {
+    direction.engage(op);
+    // SAFETY: the caller's.
+    let Some(event) = (unsafe { begin(inner, op) }) else { return };
+    // SAFETY: the event came from the start, so it is this thread's to settle.
+    if unsafe { completes(&mut direction, &event) } {
+        // SAFETY: it is over and named nowhere any more.
+        sink(unsafe { packet_of(event.op) });
+    } else {
+        pump(inner, direction, Some(event), sink).act(inner);
+    }
 }
 
 /// How often in a row one operation is started again: a peer that keeps sending, or taking, must not keep the thread.

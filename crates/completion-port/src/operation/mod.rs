@@ -391,6 +391,11 @@ impl Header {
         self.raise(REVIVED);
     }
 
+    /// Whether [`Header::was_revived`] would say so.
+    pub(crate) fn is_revived(&self) -> bool {
+        self.has(REVIVED)
+    }
+
     /// Whether it was revived since this was last asked.
     pub(crate) fn was_revived(&self) -> bool {
         self.has(REVIVED) && self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0

@@ -1,11 +1,10 @@
 //! Receiving as much as is there.
 
-use std::{
-    io,
-    os::fd::{AsRawFd, BorrowedFd},
-};
+use std::{io, mem::MaybeUninit, os::fd::BorrowedFd, slice};
 
-use super::{pipe, send::moved};
+use rustix::net::RecvFlags;
+
+use super::pipe;
 use crate::{buffer::Buffer, operation::Header};
 
 /// Receives what there is of a stream now, into the spare room of `buffer`. May be interrupted.
@@ -23,10 +22,12 @@ pub(in crate::sys) unsafe fn receive_now(
     // SAFETY: the buffer's own spare room; what was received is then counted as filled.
     unsafe {
         let received = if header.is_pipe() {
-            pipe::read(fd, to, room)
+            pipe::read(fd, to, room)?
         } else {
-            moved(libc::recv(fd.as_raw_fd(), to.cast(), room, libc::MSG_DONTWAIT))
-        }?;
+            // Not by libc's `recv`, which pays for being a place where a thread can be cancelled.
+            let room = slice::from_raw_parts_mut(to.cast::<MaybeUninit<u8>>(), room);
+            rustix::net::recv(fd, room, RecvFlags::DONTWAIT)?.1
+        };
         buffer.fill(received);
         Ok(received)
     }
