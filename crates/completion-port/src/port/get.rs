@@ -200,7 +200,7 @@ impl<K, T> Drop for Seat<'_, K, T> {
     }
 }
 
-/// So many receives are done at once, or as many as who waits can take: of more, the first would be out of the processor's caches before
+/// So many receives are done at once, or as many as who waits can take, if all will be taken soon: of more, the first would be out of the processor's caches before
 /// its packet is taken. With 8 or 32 it is the same, with all that are ready a tenth dearer (docs/performance.md).
 const AT_ONCE: usize = 16;
 
@@ -255,6 +255,9 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         // Asleep is who must be woken: not for a mere look.
         let asleep =
             if sleep == Some(Duration::ZERO) { None } else { scheduler.fall_asleep(seat.seating) };
+        // Behind packets that wait in the queue already, nothing is taken soon; and posts without end must not hold it up for long.
+        let queued = asleep.is_none() && sleep != Some(Duration::ZERO);
+        let most = if queued { usize::MAX } else { max.max(AT_ONCE) };
         let sleep = match asleep {
             Some(look) => [sleep, until(look, now)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
@@ -263,8 +266,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
             punctual = Some(Punctual::new());
         }
         let drivers = seat.seating.drivers;
-        let result =
-            wait.sleep(&shared.drivers, drivers, sleep, max.max(AT_ONCE), &mut seat.hand.events);
+        let result = wait.sleep(&shared.drivers, drivers, sleep, most, &mut seat.hand.events);
         if first {
             shared.timers.wake();
         }
