@@ -222,7 +222,7 @@ fn churn_makes_a_connection_for_each_message() {
     let server = Server::start(&[]);
     let json = measure(server.addresses[0], "--churn --connections 4", 0);
     let messages = number(&json, "/messages");
-    assert!(messages > 20.0, "{json}");
+    assert!(messages > 4.0, "more than connections at a time: {json}");
     let (_, numbers) = server.stop();
     assert!(numbers["accepted"] as f64 >= messages, "{numbers:?}");
     // Each has brought one message, but for the one that asked whether anybody is there.

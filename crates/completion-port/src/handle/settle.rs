@@ -150,8 +150,8 @@ unsafe fn done<K: Send + Sync + 'static, T: Send + 'static>(
         drop(direction);
         return Some(event);
     }
-    // Before its packet is on its way: that may be the last to hold the handle. A close that misses the operation in the direction waits for
-    // those who sit in drivers.
+    // Before its packet is on its way: that may be the last to hold the handle. A close that misses the operation in the direction waits
+    // for those who sit in drivers.
     drop(direction);
     // SAFETY: it is over and named nowhere any more.
     sink(unsafe { packet_of(event.op) });

@@ -200,9 +200,9 @@ impl<K, T> Drop for Seat<'_, K, T> {
     }
 }
 
-/// So many receives are done at once, or as many as who waits can take, if all will be taken soon: of more, the first would be out of the processor's caches before
-/// its packet is taken. With 8 or 32 it is the same, with all that are ready a tenth dearer (docs/performance.md).
-const AT_ONCE: usize = 16;
+/// So many receives are done at once, or as many as who waits can take, if all are taken soon: of more, the first would be out of the
+/// processor's caches before its packet is taken (docs/performance.md).
+const AT_ONCE: usize = if cfg!(completion_port_crowd) { 1 } else { 16 };
 
 /// With a seat: sleeps in its drivers and settles what they bring, until there is a packet for this thread.
 fn drive<K: Send + Sync + 'static, T: Send + 'static>(

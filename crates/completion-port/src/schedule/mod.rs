@@ -405,8 +405,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Brings packets in, which have waited for a thread since now or since then. The one in the seat takes up to `max` for itself and leaves the seat with them; if there is none for it (and
-    /// the port is open), it keeps the seat.
+    /// Brings packets in, which have waited since then, or since now. The one in the seat takes up to `max` for itself and leaves the seat
+    /// with them; if there is none for it (and the port is open), it keeps the seat.
     pub(crate) fn next_in_seat(
         &self,
         seat: usize,

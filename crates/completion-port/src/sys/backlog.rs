@@ -1,18 +1,20 @@
-//! What the system has told a driver, and the driver has not acted on yet.
+//! Receives whose bytes are there, and have not been fetched yet.
 //!
 //! Bytes that are fetched long before their packet is taken have left the processor's caches by then, with all that belongs to their
 //! connection. So a driver hears all that the system has to tell, but fetches no more than is taken soon; the rest waits here.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, ptr::NonNull, time::Instant};
 
-/// Notices, the oldest first.
-pub(super) struct Backlog<N>(VecDeque<(N, Option<Instant>)>);
+use crate::operation::Header;
 
-impl<N> Backlog<N> {
-    pub(super) const fn new() -> Self {
-        Self(VecDeque::new())
-    }
+/// The oldest first. They are the driver's.
+#[derive(Default)]
+pub(super) struct Backlog(VecDeque<(NonNull<Header>, Option<Instant>)>);
 
+// SAFETY: the driver owns what is here, from whichever thread it is called.
+unsafe impl Send for Backlog {}
+
+impl Backlog {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -21,8 +23,12 @@ impl<N> Backlog<N> {
         self.0.is_empty()
     }
 
+    pub(super) fn push(&mut self, op: NonNull<Header>) {
+        self.0.push_back((op, None));
+    }
+
     /// The oldest, and since when it has been left here, if it has.
-    pub(super) fn pop(&mut self) -> Option<(N, Option<Instant>)> {
+    pub(super) fn pop(&mut self) -> Option<(NonNull<Header>, Option<Instant>)> {
         self.0.pop_front()
     }
 
@@ -38,12 +44,6 @@ impl<N> Backlog<N> {
     }
 }
 
-impl<N> Extend<N> for Backlog<N> {
-    fn extend<I: IntoIterator<Item = N>>(&mut self, notices: I) {
-        self.0.extend(notices.into_iter().map(|notice| (notice, None)));
-    }
-}
-
 #[cfg(all(test, not(completion_port_loom)))]
 mod tests {
     use std::time::Duration;
@@ -52,19 +52,22 @@ mod tests {
 
     #[test]
     fn what_is_left_is_so_since_it_was_left_first() {
+        let [one, two, three] =
+            [8, 16, 24].map(|at| NonNull::new(at as *mut Header).expect("not null"));
         let begin = Instant::now();
         let later = begin + Duration::from_millis(1);
-        let mut backlog = Backlog::new();
+        let mut backlog = Backlog::default();
         backlog.leave(|| unreachable!("nothing is left"));
-        backlog.extend([1, 2]);
-        assert_eq!(backlog.pop(), Some((1, None)));
+        backlog.push(one);
+        backlog.push(two);
+        assert_eq!(backlog.pop(), Some((one, None)));
         backlog.leave(|| begin);
-        backlog.extend([3]);
+        backlog.push(three);
         backlog.leave(|| later);
         backlog.leave(|| unreachable!("all were left before"));
         assert_eq!(backlog.len(), 2);
-        assert_eq!(backlog.pop(), Some((2, Some(begin))));
-        assert_eq!(backlog.pop(), Some((3, Some(later))));
+        assert_eq!(backlog.pop(), Some((two, Some(begin))));
+        assert_eq!(backlog.pop(), Some((three, Some(later))));
         assert!(backlog.is_empty());
     }
 }

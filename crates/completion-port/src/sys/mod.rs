@@ -124,8 +124,8 @@ pub(crate) trait Driver: Send + Sync {
     /// Hands over what lies here, and appends what is over to `events`; if nothing is, sleeps until something is, `wake` is called, or
     /// the time is up. May return with nothing for no reason.
     ///
-    /// Where it is this call that moves the bytes, it does so for `most` operations, and leaves the others that are ready to the next
-    /// one. Tells since when the oldest of what it brings had been left so, if it had.
+    /// Where it is this call that receives the bytes of streams, it does so for `most` operations, and leaves the others that are ready to
+    /// the next one. Tells since when the oldest of what it brings had been left so, if it had.
     fn wait(
         &self,
         timeout: Option<Duration>,
@@ -156,7 +156,8 @@ pub(crate) trait Driver: Send + Sync {
     fn kick(&self) {}
 
     /// Readable while [`wait`](Driver::wait) has something to report, of what was handed over, or somebody has called
-    /// [`wake`](Driver::wake): who sleeps on several things at once sleeps on this. `None` if this driver cannot be slept on beside others.
+    /// [`wake`](Driver::wake): who sleeps on several things at once sleeps on this, if nothing [is left](Driver::has_left). `None` if this
+    /// driver cannot be slept on beside others.
     fn beside(&self) -> Option<Beside<'_>>;
 
     /// The clock that deadlines are measured by.

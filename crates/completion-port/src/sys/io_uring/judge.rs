@@ -19,13 +19,10 @@ use super::{
     step, transmit,
 };
 use crate::{
-    buffer::{Buffer, HEAD},
+    buffer::HEAD,
     error,
     operation::{Detail, Header, OpKind},
-    sys::{
-        Accepted, Event, Message, Output, Socket,
-        unix::{receive::receive_now, send::send_now},
-    },
+    sys::{Accepted, Event, Message, Output, Socket, unix::send::send_now},
 };
 
 /// What the kernel says of a request. The numbers by which it tells itself to start a call once more are none of a program's, but those of a
@@ -39,9 +36,8 @@ fn told(result: i32) -> io::Result<usize> {
 }
 
 impl IoUring {
-    /// What a completion means: an event, or `None` when the operation went on to its next step. Counts in `moved` if bytes were received
-    /// here.
-    pub(super) fn judge(&self, done: Completed, moved: &mut usize) -> Option<Event> {
+    /// What a completion means: an event, or `None` when the operation went on to its next step.
+    pub(super) fn judge(&self, done: Completed) -> Option<Event> {
         let op = NonNull::new(done.user_data as *mut Header)?;
         // SAFETY: the kernel gave back an address that it was given, with the operation's ownership unless `more`.
         let header = unsafe { op.as_ref() };
@@ -91,21 +87,8 @@ impl IoUring {
                 result,
             ) => {
                 // SAFETY: one-shot requests only (an accept of many is above): the operation is ours.
-                match unsafe { self.judge_lent(op, result, taken, moved) } {
+                match unsafe { self.judge_lent(op, result, taken) } {
                     Judged::Over(result) => result,
-                    Judged::Again => return self.again(op),
-                }
-            }
-            // SAFETY: ours again.
-            (OpKind::Recv, Ok(_)) if unsafe { header.work() }.step == step::POLLING => {
-                // SAFETY: as above.
-                let work = unsafe { header.work() };
-                // SAFETY: as above, and its socket is open.
-                match unsafe { receive_here(header, &mut work.buffer, moved) } {
-                    Judged::Over(result) => {
-                        work.step = step::ONLY;
-                        result
-                    }
                     Judged::Again => return self.again(op),
                 }
             }
@@ -203,7 +186,6 @@ impl IoUring {
         op: NonNull<Header>,
         result: io::Result<usize>,
         taken: Option<u16>,
-        moved: &mut usize,
     ) -> Judged {
         // SAFETY: owned by the caller.
         let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
@@ -221,17 +203,6 @@ impl IoUring {
         }
         match (work.step, result) {
             (step::POLLING, Ok(_)) => match self.pool.lend() {
-                Some(mut buffer) if header.kind == OpKind::RecvLent && !header.is_pipe() => {
-                    // SAFETY: owned by the caller, and its socket is open.
-                    let judged = unsafe { receive_here(header, &mut buffer, moved) };
-                    if let Judged::Over(_) = judged {
-                        work.step = step::ONLY;
-                    }
-                    if !buffer.is_empty() {
-                        work.buffer = buffer;
-                    }
-                    judged
-                }
                 Some(buffer) => {
                     work.buffer = buffer;
                     work.step = step::READING;
@@ -276,21 +247,6 @@ impl IoUring {
             }
             (_, Err(e)) => Judged::Over(Err(e)),
         }
-    }
-}
-
-/// A receive whose bytes are there: they are received now.
-///
-/// # Safety
-///
-/// The caller owns the operation, and its socket is open.
-unsafe fn receive_here(header: &Header, buffer: &mut Buffer, moved: &mut usize) -> Judged {
-    *moved += 1;
-    // SAFETY: the caller's promise.
-    match unsafe { receive_now(header, buffer) } {
-        // Somebody else has read it: wait for more.
-        Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => Judged::Again,
-        result => Judged::Over(result.map(Output::Bytes)),
     }
 }
 

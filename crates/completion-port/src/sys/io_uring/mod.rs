@@ -5,7 +5,7 @@
 //!
 //! - [`ring`]: the ring itself, set up for the kernel's rung of the ladder; pushing, sleeping, reaping.
 //! - [`buffer_ring`]: buffers of the pool that lie with the kernel, one of which it takes when data arrives.
-//! - [`at_once`]: receives that are tried without the ring.
+//! - [`at_once`]: receives that are tried without the ring. [`here`]: those that only wait with the kernel.
 //! - [`request`]: what each operation is as a submission. [`judge`]: what its completion means. [`transmit`]: both, of a file that goes out
 //!   whole.
 //!
@@ -15,6 +15,7 @@
 
 mod at_once;
 mod buffer_ring;
+mod here;
 mod judge;
 mod membarrier;
 mod request;
@@ -27,10 +28,7 @@ use std::{
         ErrorKind::{Interrupted, WouldBlock},
     },
     ptr::NonNull,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -62,23 +60,27 @@ pub(crate) struct IoUring {
     buffers: Option<BufferRing>,
     /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
     many: AtomicBool,
-    /// Taken out of the ring, and not acted on yet.
-    reaped: Mutex<Backlog<Completed>>,
-    /// So much has been complete at once that receives of streams wait for readiness here, instead of being done by the kernel when it is.
+    inbox: Mutex<Inbox>,
+    /// So much has been complete at once that receives of streams are done [`here`].
     crowded: AtomicBool,
 }
 
-/// So many completions at once are a crowd, and so few are none any more.
-const CROWD: usize = 128;
-const NO_CROWD: usize = 32;
+/// What who waits has at hand.
+#[derive(Default)]
+struct Inbox {
+    /// Taken out of the ring; kept for its memory.
+    reaped: Vec<Completed>,
+    /// To be received here.
+    ready: Backlog,
+}
 
 /// The driver's own steps within one operation ([`Work::step`]).
 mod step {
     /// The operation's one request is with the kernel.
     pub(super) const ONLY: u8 = 0;
-    /// A receive waits until there is something to read, which is then read here,
+    /// A receive waits until there is something to read, which is then read [`here`](super::here),
     pub(super) const POLLING: u8 = 1;
-    /// ... or, of a pipe or of datagrams, by the kernel, into a buffer of the pool.
+    /// ... or, if it is no plain one of a stream, by the kernel, into a buffer of the pool.
     pub(super) const READING: u8 = 2;
     /// A connect whose submitter went away waits for the outcome.
     pub(super) const CONNECTING: u8 = 3;
@@ -90,6 +92,8 @@ mod step {
     pub(super) const WRITABLE: u8 = 6;
     /// ... and they go there.
     pub(super) const DRAINING: u8 = 7;
+    /// A receive is the kernel's, crowd or not.
+    pub(super) const KERNEL: u8 = 8;
 }
 
 impl IoUring {
@@ -106,21 +110,13 @@ impl IoUring {
             pool,
             buffers,
             many: AtomicBool::new(true),
-            reaped: Mutex::new(Backlog::new()),
+            inbox: Mutex::default(),
             crowded: AtomicBool::new(false),
         })
     }
 
-    fn reaped(&self) -> MutexGuard<'_, Backlog<Completed>> {
-        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// So many completions are to be acted on.
-    fn look_at_crowd(&self, count: usize) {
-        let crowded = self.crowded.load(Relaxed);
-        if if crowded { count < NO_CROWD } else { count >= CROWD } {
-            self.crowded.store(!crowded, Relaxed);
-        }
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the kernel buffers ahead of need. False if none lies with it.
@@ -233,22 +229,33 @@ impl Driver for IoUring {
         most: usize,
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
-        let mut reaped = self.reaped();
-        self.ring.wait(timeout, &mut reaped)?;
-        self.look_at_crowd(reaped.len());
-        let (mut oldest, mut moved, mut last, mut goes_on) = (None, 0, 0, false);
-        while moved < most
-            && let Some((done, since)) = reaped.pop()
-        {
-            oldest = oldest.or(since);
-            last += usize::from(done.is_last());
-            match self.judge(done, &mut moved) {
-                Some(event) => events.push(event),
-                None => goes_on = true,
+        let mut inbox = self.inbox();
+        let Inbox { reaped, ready } = &mut *inbox;
+        self.ring.wait(timeout, !ready.is_empty(), reaped)?;
+        self.look_at_crowd(reaped.len() + ready.len(), most);
+        let (mut answered, mut goes_on) = (0, false);
+        let mut act = |event: Option<Event>| match event {
+            Some(event) => events.push(event),
+            None => goes_on = true,
+        };
+        for done in reaped.drain(..) {
+            if let Some(op) = Self::to_receive(&done) {
+                ready.push(op);
+                continue;
             }
+            answered += usize::from(done.is_last());
+            act(self.judge(done));
         }
-        self.ring.answered(last);
-        reaped.leave(|| self.now());
+        let mut oldest = None;
+        for _ in 0..most {
+            let Some((op, since)) = ready.pop() else { break };
+            oldest = oldest.or(since);
+            answered += 1;
+            // SAFETY: found so above, or in an earlier call.
+            act(unsafe { self.receive(op) });
+        }
+        self.ring.answered(answered);
+        ready.leave(|| self.now());
         if goes_on {
             self.ring.submit();
         }
@@ -256,11 +263,11 @@ impl Driver for IoUring {
     }
 
     fn has_left(&self) -> bool {
-        !self.reaped().is_empty()
+        !self.inbox().ready.is_empty()
     }
 
     fn is_behind(&self) -> bool {
-        self.ring.has_completed()
+        self.has_left() || self.ring.has_completed()
     }
 
     fn wake(&self) {

@@ -140,18 +140,6 @@ impl IoUring {
         poll(fd, libc::POLLIN)
     }
 
-    /// Whether a receive only waits for its bytes with the kernel, and gets them when it is its turn: in a crowd, what the kernel did at
-    /// once would be long out of the processor's caches by then.
-    fn is_received_here(&self, header: &Header, work: &mut Work) -> bool {
-        if header.is_pipe() {
-            return false;
-        }
-        if work.step == step::ONLY && self.crowded.load(Relaxed) {
-            work.step = step::POLLING;
-        }
-        work.step == step::POLLING
-    }
-
     /// Whether the next request of a continuing receive is one for many. Like any that leaves the choice of a buffer to the kernel, it
     /// is refused while no buffer lies there.
     fn brings_many(&self, work: &mut Work) -> bool {

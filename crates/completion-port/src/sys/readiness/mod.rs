@@ -35,7 +35,7 @@ use super::{Driver, Event, Medium, Socket, backlog::Backlog, beside::Beside};
 use crate::{
     buffer::Pool,
     error,
-    operation::{Header, Side},
+    operation::{Header, OpKind, Side},
 };
 
 pub(crate) struct Readiness {
@@ -43,10 +43,18 @@ pub(crate) struct Readiness {
     files: Files,
     /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
     sockets: Mutex<Slab<[Lane; 2]>>,
-    /// Heard, and not acted on yet.
-    edges: Mutex<Backlog<poller::Edge>>,
+    inbox: Mutex<Inbox>,
     in_flight: AtomicUsize,
     pool: Arc<Pool>,
+}
+
+/// What who waits has at hand.
+#[derive(Default)]
+struct Inbox {
+    /// Kept for its memory.
+    edges: Vec<poller::Edge>,
+    /// Out of their lanes, to be attempted.
+    ready: Backlog,
 }
 
 // SAFETY: the operations parked in the lanes are owned by the driver, and touched under the lock or by the one who took them out.
@@ -80,7 +88,7 @@ impl Readiness {
             files: Files::new(poller.clone()),
             poller,
             sockets: Mutex::new(Slab::new()),
-            edges: Mutex::new(Backlog::new()),
+            inbox: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             pool,
         })
@@ -90,8 +98,22 @@ impl Readiness {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn edges(&self) -> MutexGuard<'_, Backlog<poller::Edge>> {
-        self.edges.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An operation that was parked is attempted.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken it out of its lane.
+    unsafe fn go_on(&self, op: NonNull<Header>) -> Option<Event> {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe {
+            op.as_ref().take_up();
+            self.pursue(op)
+        }
     }
 
     /// Attempts `op` while its lane is ready, and parks it when it is not.
@@ -211,14 +233,12 @@ impl Driver for Readiness {
         most: usize,
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
-        let mut edges = self.edges();
-        let timeout = if edges.is_empty() { timeout } else { Some(Duration::ZERO) };
-        self.poller.wait(timeout, &mut *edges)?;
-        let (before, mut oldest) = (events.len(), None);
-        while events.len() - before < most
-            && let Some((edge, since)) = edges.pop()
-        {
-            oldest = oldest.or(since);
+        let mut inbox = self.inbox();
+        let Inbox { edges, ready } = &mut *inbox;
+        edges.clear();
+        let timeout = if ready.is_empty() { timeout } else { Some(Duration::ZERO) };
+        self.poller.wait(timeout, edges)?;
+        for edge in edges.iter() {
             for side in [Side::In, Side::Out] {
                 if !(if side == Side::In { edge.readable } else { edge.writable }) {
                     continue;
@@ -233,23 +253,29 @@ impl Driver for Readiness {
                     lane.edges = lane.edges.wrapping_add(1);
                     lane.parked.take()
                 };
-                if let Some(op) = op {
-                    self.in_flight.fetch_sub(1, Ordering::Relaxed);
+                let Some(op) = op else { continue };
+                // SAFETY: a constant of an operation that was in a lane, so it is ours.
+                match unsafe { op.as_ref() }.kind {
+                    OpKind::Recv | OpKind::RecvLent => ready.push(op),
                     // SAFETY: taken out under the lock, so this thread owns it.
-                    unsafe {
-                        op.as_ref().take_up();
-                        events.extend(self.pursue(op));
-                    }
+                    _ => events.extend(unsafe { self.go_on(op) }),
                 }
             }
         }
-        edges.leave(|| self.now());
+        let mut oldest = None;
+        for _ in 0..most {
+            let Some((op, since)) = ready.pop() else { break };
+            oldest = oldest.or(since);
+            // SAFETY: as above, here or in an earlier call.
+            events.extend(unsafe { self.go_on(op) });
+        }
+        ready.leave(|| self.now());
         self.files.collect(events);
         Ok(oldest)
     }
 
     fn has_left(&self) -> bool {
-        !self.edges().is_empty()
+        !self.inbox().ready.is_empty()
     }
 
     fn wake(&self) {

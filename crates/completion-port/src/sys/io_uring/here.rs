@@ -1,0 +1,90 @@
+//! Receives of streams that wait with the kernel for readiness only, and are done here when it is their turn.
+//!
+//! In a crowd: what the kernel received the moment that it came would be out of the processor's caches long before its packet is taken
+//! ([`Backlog`](super::super::backlog::Backlog)). And where no buffer lies with the kernel that it could take.
+
+use std::{
+    io::ErrorKind::{Interrupted, WouldBlock},
+    ptr::NonNull,
+    sync::atomic::Ordering::Relaxed,
+};
+
+use super::{IoUring, ring::Completed, step};
+use crate::{
+    operation::{Header, OpKind, Work},
+    sys::{Event, Output, unix::receive::receive_now},
+};
+
+/// So many completions at once are a crowd, if they are more than are acted on at once, and so few are none any more.
+const CROWD: usize = if cfg!(completion_port_crowd) { 1 } else { 128 };
+const NO_CROWD: usize = if cfg!(completion_port_crowd) { 0 } else { 32 };
+
+impl IoUring {
+    /// So many completions are to be acted on, and in one call `most` of those that are received here.
+    pub(super) fn look_at_crowd(&self, count: usize, most: usize) {
+        let crowded = self.crowded.load(Relaxed);
+        if if crowded { count < NO_CROWD } else { count >= CROWD && count > most } {
+            self.crowded.store(!crowded, Relaxed);
+        }
+    }
+
+    /// Whether a receive of a stream only waits with the kernel.
+    pub(super) fn is_received_here(&self, header: &Header, work: &mut Work) -> bool {
+        if header.is_pipe() {
+            return false;
+        }
+        if work.step == step::ONLY && self.crowded.load(Relaxed) {
+            work.step = step::POLLING;
+        }
+        work.step == step::POLLING
+    }
+
+    /// The receive of which a completion says that its bytes are there. It is ours then.
+    pub(super) fn to_receive(done: &Completed) -> Option<NonNull<Header>> {
+        let op = NonNull::new(done.user_data as *mut Header).filter(|_| done.result >= 0)?;
+        // SAFETY: the kernel gave back an address that it was given.
+        let header = unsafe { op.as_ref() };
+        header.take_up();
+        let is_stream = matches!(header.kind, OpKind::Recv | OpKind::RecvLent) && !header.is_pipe();
+        // SAFETY: ours again: one-shot requests only.
+        (is_stream && unsafe { header.work() }.step == step::POLLING).then_some(op)
+    }
+
+    /// Receives what is there; `None` if the operation goes on.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`to_receive`](IoUring::to_receive), and comes here once for that.
+    pub(super) unsafe fn receive(&self, op: NonNull<Header>) -> Option<Event> {
+        // SAFETY: ours, and used before the operation is handed on only.
+        let (header, work) = unsafe { (op.as_ref(), op.as_ref().work()) };
+        let result = if header.kind == OpKind::Recv {
+            // SAFETY: its socket is open.
+            unsafe { receive_now(header, &mut work.buffer) }
+        } else if let Some(mut buffer) = self.pool.lend() {
+            // SAFETY: as above.
+            let result = unsafe { receive_now(header, &mut buffer) };
+            if matches!(result, Ok(1..)) {
+                work.buffer = buffer;
+            }
+            result
+        } else if self.refill() {
+            // One lies with the kernel.
+            work.step = step::KERNEL;
+            return self.again(op);
+        } else {
+            return Some(Event::last(op, Ok(Output::Starved)));
+        };
+        match result {
+            // Somebody else has read it, or it is something else that the socket has to say. The kernel tells one from the other.
+            Err(e) if matches!(e.kind(), WouldBlock | Interrupted) => {
+                work.step = step::KERNEL;
+                self.again(op)
+            }
+            result => {
+                work.step = step::ONLY;
+                Some(Event::last(op, result.map(Output::Bytes)))
+            }
+        }
+    }
+}
