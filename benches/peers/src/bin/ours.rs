@@ -2,7 +2,7 @@
 
 use std::{net::TcpStream, sync::Arc, thread};
 
-use completion_port::{Completion, CompletionPort, Handle};
+use completion_port::{Completion, CompletionPort, Handle, Started};
 use completion_port_peers::{Outcome, Server, Stall};
 
 /// Workers beside the limit. They wait in `get` until another blocks.
@@ -62,7 +62,10 @@ fn admit(port: &Port, stream: TcpStream) {
     // A client that has gone already refuses the option; its receive says so.
     let _ = stream.set_nodelay(true);
     match port.associate(stream, Key::Connection) {
-        Ok(handle) => read(&handle),
+        Ok(handle) => {
+            handle.skip_on_success();
+            read(&handle);
+        }
         Err(refused) => eprintln!("a connection is closed unserved: {}", refused.error),
     }
 }
@@ -73,8 +76,10 @@ fn echo(done: Completion<Key, Mode>, stall: &Stall) {
     match (context, result) {
         (Mode::Read, Ok(1..)) => {
             stall.on(&buffer);
-            // A refused send gives the buffer back, and the connection ends.
-            let _ = handle.send(buffer, Mode::Write);
+            // A refused send gives the buffer back, and the connection ends. Most leave at once, and need no packet to say so.
+            if let Ok(Started::Done(sent)) = handle.send_inline(buffer, Mode::Write) {
+                echo(sent, stall);
+            }
         }
         (Mode::Write, Ok(_)) => {
             drop(buffer); // back to the pool before anything waits again

@@ -15,6 +15,7 @@ pub(super) struct Backlog(VecDeque<(NonNull<Header>, Option<Instant>)>);
 unsafe impl Send for Backlog {}
 
 impl Backlog {
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the io_uring driver's
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
