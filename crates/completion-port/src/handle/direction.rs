@@ -81,14 +81,9 @@ impl Direction {
         matches!(self.lane, Lane::Reads | Lane::Writes)
     }
 
-    /// Whether the next operation may go to the driver.
+    /// Whether the next operation may go to the driver. While this is so, none waits in the queue, outside of the loop that empties it.
     pub(super) fn is_free(&self) -> bool {
         self.active.is_none() || self.is_abreast()
-    }
-
-    /// Whether an operation that is started now has none before it.
-    pub(super) fn is_first(&self) -> bool {
-        self.is_abreast() || self.active.is_none() && self.queued == 0
     }
 
     /// Names an operation that goes to the driver.

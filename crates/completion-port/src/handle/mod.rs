@@ -330,12 +330,11 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         // It is the last that is started in its direction.
         direction.finishing |= matches!(kind, OpKind::End | OpKind::Disconnect);
         let op = op.into_header();
-        if direction.is_first() {
+        if direction.is_free() {
             // SAFETY: complete, in no queue, and its socket or file is open.
             unsafe { settle::start_first(inner, direction, op, sink) };
         } else {
             direction.enqueue(op);
-            settle::pump(inner, direction, None, sink).act(inner);
         }
         Ok(id)
     }

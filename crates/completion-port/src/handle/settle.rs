@@ -194,7 +194,9 @@ unsafe fn stream_completes(header: &Header, moved: usize) -> bool {
     // No bytes are an end, or may be a reset.
     let plain = moved > 0 && matches!(work.detail, Detail::None) && !header.is_revived();
     let all = plain && (header.kind != OpKind::Send || work.done + moved == work.buffer.len());
-    work.done += if all { moved } else { 0 };
+    if all {
+        work.done += moved;
+    }
     all
 }
 

@@ -398,7 +398,7 @@ impl Header {
 
     /// Whether it was revived since this was last asked.
     pub(crate) fn was_revived(&self) -> bool {
-        self.has(REVIVED) && self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
+        self.is_revived() && self.flags.fetch_and(!REVIVED, Ordering::AcqRel) & REVIVED != 0
     }
 
     pub(crate) fn try_at_once(&self) {

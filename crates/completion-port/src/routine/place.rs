@@ -461,8 +461,7 @@ impl Wait for Alertably<'_> {
         most: usize,
         events: &mut Vec<Event>,
     ) -> io::Result<Waited> {
-        let timeout = if drivers.have_left(those) { Some(Duration::ZERO) } else { timeout };
-        let deadline = self.place.port().shared.deadline(timeout);
+        let deadline = self.place.port().shared.deadline(drivers.patience(those, timeout));
         let gathered = self.place.gather(deadline, &drivers.beside(those)?)?;
         let waited = drivers.wait(those, &[], Some(Duration::ZERO), most, events)?;
         Ok(Waited { beside: matches!(gathered, Gathered::Runnable), ..waited })

@@ -28,13 +28,24 @@ impl Backlog {
         self.0.push_back((op, None));
     }
 
-    /// The oldest, and since when it has been left here, if it has.
-    pub(super) fn pop(&mut self) -> Option<(NonNull<Header>, Option<Instant>)> {
-        self.0.pop_front()
+    /// Acts on the oldest, on so many at `most`, and leaves the others for later. Tells since when the first had been left here, if it had.
+    pub(super) fn work_off(
+        &mut self,
+        most: usize,
+        now: impl FnOnce() -> Instant,
+        mut act: impl FnMut(NonNull<Header>),
+    ) -> Option<Instant> {
+        let oldest = self.0.front().and_then(|(_, since)| *since);
+        for _ in 0..most {
+            let Some((op, _)) = self.0.pop_front() else { break };
+            act(op);
+        }
+        self.leave(now);
+        oldest
     }
 
     /// What is here now is left for later.
-    pub(super) fn leave(&mut self, now: impl FnOnce() -> Instant) {
+    fn leave(&mut self, now: impl FnOnce() -> Instant) {
         if self.0.back().is_none_or(|(_, since)| since.is_some()) {
             return;
         }
@@ -58,17 +69,20 @@ mod tests {
         let begin = Instant::now();
         let later = begin + Duration::from_millis(1);
         let mut backlog = Backlog::default();
-        backlog.leave(|| unreachable!("nothing is left"));
+        let work_off = |backlog: &mut Backlog, most, now: &dyn Fn() -> Instant| {
+            let mut acted_on = Vec::new();
+            (backlog.work_off(most, now, |op| acted_on.push(op)), acted_on)
+        };
+        assert_eq!(work_off(&mut backlog, 1, &|| unreachable!("nothing is left")), (None, vec![]));
         backlog.push(one);
         backlog.push(two);
-        assert_eq!(backlog.pop(), Some((one, None)));
-        backlog.leave(|| begin);
+        assert_eq!(work_off(&mut backlog, 1, &|| begin), (None, vec![one]));
         backlog.push(three);
-        backlog.leave(|| later);
-        backlog.leave(|| unreachable!("all were left before"));
+        assert_eq!(work_off(&mut backlog, 0, &|| later), (Some(begin), vec![]));
         assert_eq!(backlog.len(), 2);
-        assert_eq!(backlog.pop(), Some((two, Some(begin))));
-        assert_eq!(backlog.pop(), Some((three, Some(later))));
+        let told = work_off(&mut backlog, 1, &|| unreachable!("all were left before"));
+        assert_eq!(told, (Some(begin), vec![two]));
+        assert_eq!(work_off(&mut backlog, 9, &|| unreachable!()), (Some(later), vec![three]));
         assert!(backlog.is_empty());
     }
 }

@@ -16,9 +16,6 @@ use crate::{
     schedule::{Bed, Set},
 };
 
-/// There is at least one. Sockets, the clock and threads that are no workers are with the first.
-pub(crate) struct Drivers(Box<[Box<dyn Driver>]>);
-
 /// What a wait in drivers came to.
 #[derive(Debug, Default)]
 pub(crate) struct Waited {
@@ -27,6 +24,9 @@ pub(crate) struct Waited {
     /// Since when the oldest of what was brought had been left there ([`Driver::wait`]).
     pub since: Option<Instant>,
 }
+
+/// There is at least one. Sockets, the clock and threads that are no workers are with the first.
+pub(crate) struct Drivers(Box<[Box<dyn Driver>]>);
 
 impl Drivers {
     pub(crate) fn new(drivers: Vec<Box<dyn Driver>>) -> Self {
@@ -96,7 +96,7 @@ impl Drivers {
             let since = self.get(only).wait(timeout, most, events)?;
             return Ok(Waited { since, beside: false });
         }
-        let timeout = if self.have_left(those) { Some(Duration::ZERO) } else { timeout };
+        let timeout = self.patience(those, timeout);
         let mut waited = Waited::default();
         if timeout != Some(Duration::ZERO) || !beside.is_empty() {
             let mut all = self.beside(those)?;
@@ -116,9 +116,10 @@ impl Drivers {
         Ok(waited)
     }
 
-    /// Whether something is left in one of them, of which what they are slept on [beside](Drivers::beside) does not tell.
-    pub(crate) fn have_left(&self, those: Set) -> bool {
-        those.iter().any(|driver| self.get(driver).has_left())
+    /// How long one may sleep [beside](Drivers::beside) them: not at all while something is left in one, of which that does not tell.
+    pub(crate) fn patience(&self, those: Set, timeout: Option<Duration>) -> Option<Duration> {
+        let left = those.iter().any(|driver| self.get(driver).has_left());
+        if left { Some(Duration::ZERO) } else { timeout }
     }
 
     /// What who sleeps on something else sleeps on beside that, to be asked for just before.

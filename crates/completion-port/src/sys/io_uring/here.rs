@@ -22,10 +22,8 @@ const NO_CROWD: usize = if cfg!(completion_port_crowd) { 0 } else { 32 };
 impl IoUring {
     /// So many completions are to be acted on, and in one call `most` of those that are received here.
     pub(super) fn look_at_crowd(&self, count: usize, most: usize) {
-        let crowded = self.crowded.load(Relaxed);
-        if if crowded { count < NO_CROWD } else { count >= CROWD && count > most } {
-            self.crowded.store(!crowded, Relaxed);
-        }
+        let goes_on = self.crowded.load(Relaxed) && count >= NO_CROWD;
+        self.crowded.store(goes_on || count >= CROWD && count > most, Relaxed);
     }
 
     /// Whether a receive of a stream only waits with the kernel.

@@ -246,20 +246,20 @@ impl Driver for IoUring {
             answered += usize::from(done.is_last());
             act(self.judge(done));
         }
-        let mut oldest = None;
-        for _ in 0..most {
-            let Some((op, since)) = ready.pop() else { break };
-            oldest = oldest.or(since);
-            answered += 1;
-            // SAFETY: found so above, or in an earlier call.
-            act(unsafe { self.receive(op) });
-        }
+        let since = ready.work_off(
+            most,
+            || self.now(),
+            |op| {
+                answered += 1;
+                // SAFETY: found so above, or in an earlier call.
+                act(unsafe { self.receive(op) });
+            },
+        );
         self.ring.answered(answered);
-        ready.leave(|| self.now());
         if goes_on {
             self.ring.submit();
         }
-        Ok(oldest)
+        Ok(since)
     }
 
     fn has_left(&self) -> bool {

@@ -202,17 +202,17 @@ impl Ring {
         self.answered.store(answered, Release);
     }
 
-    /// Hands over what is in the ring and takes what is complete; if nothing is, and nothing is `left` to do, sleeps until something is or
-    /// the time is up.
+    /// Hands over what is in the ring and takes what is complete; if nothing is, and the caller is not `busy` otherwise, sleeps until
+    /// something is or the time is up.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
-        left: bool,
+        busy: bool,
         out: &mut Vec<Completed>,
     ) -> io::Result<()> {
         let _reaping = self.reaping();
         self.reap(out);
-        let busy = left || !out.is_empty();
+        let busy = busy || !out.is_empty();
         let left = self.left();
         if busy && left == 0 {
             return Ok(());

@@ -262,16 +262,11 @@ impl Driver for Readiness {
                 }
             }
         }
-        let mut oldest = None;
-        for _ in 0..most {
-            let Some((op, since)) = ready.pop() else { break };
-            oldest = oldest.or(since);
-            // SAFETY: as above, here or in an earlier call.
-            events.extend(unsafe { self.go_on(op) });
-        }
-        ready.leave(|| self.now());
+        // SAFETY: as above, here or in an earlier call.
+        let act = |op| events.extend(unsafe { self.go_on(op) });
+        let since = ready.work_off(most, || self.now(), act);
         self.files.collect(events);
-        Ok(oldest)
+        Ok(since)
     }
 
     fn has_left(&self) -> bool {
