@@ -1,8 +1,12 @@
-//! The smallest operation that goes to the kernel and comes back. The library refuses an empty send, so it is one byte.
+//! The smallest operation that goes to the kernel and comes back. The library refuses an empty send, so it is one byte. And echoes of it
+//! on many connections.
 
-use std::net::{TcpListener, TcpStream};
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+};
 
-use completion_port::{Buffer, DriverKind, Handle};
+use completion_port::{Buffer, DriverKind, Handle, Started};
 
 use crate::{Outcome, Port};
 
@@ -53,5 +57,75 @@ impl Pair {
             1 => Ok(done.buffer),
             bytes => Err(format!("{bytes} bytes were moved, not 1").into()),
         }
+    }
+}
+
+/// Connections of which each client has one byte under way, and a server as `cport serve` is one.
+pub struct Echoes {
+    port: Port,
+    clients: Vec<TcpStream>,
+    _served: Vec<Handle<(), u64>>,
+}
+
+impl Echoes {
+    /// # Errors
+    ///
+    /// The driver is not to be had here, or no connection.
+    pub fn new(driver: DriverKind, connections: usize) -> Outcome<Self> {
+        let port = crate::port(driver)?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let (mut clients, mut served) = (Vec::new(), Vec::new());
+        for _ in 0..connections {
+            let client = TcpStream::connect(listener.local_addr()?)?;
+            client.set_nodelay(true)?;
+            let (stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            let handle = port.associate(stream, ()).map_err(|refused| refused.error)?;
+            handle.skip_on_success();
+            handle.recv_lent(0).map_err(|refused| refused.error)?;
+            clients.push(client);
+            served.push(handle);
+        }
+        Ok(Self { port, clients, _served: served })
+    }
+
+    /// Each client sends a byte.
+    ///
+    /// # Errors
+    ///
+    /// A connection has ended.
+    pub fn ask(&mut self) -> Outcome<()> {
+        self.clients.iter_mut().try_for_each(|client| Ok(client.write_all(&[7])?))
+    }
+
+    /// Each is sent back.
+    ///
+    /// # Errors
+    ///
+    /// A connection or the port has ended.
+    pub fn serve(&mut self) -> Outcome<()> {
+        for _ in 0..self.clients.len() {
+            let done = self.port.get()?;
+            match done.result? {
+                1 => {}
+                bytes => return Err(format!("{bytes} bytes were moved, not 1").into()),
+            }
+            let sent = done.handle.send_inline(done.buffer, 1).map_err(|refused| refused.error)?;
+            match sent {
+                Started::Done(sent) => drop(sent.buffer),
+                Started::Pending(_) => return Err("a byte did not leave at once".into()),
+            }
+            done.handle.recv_lent(0).map_err(|refused| refused.error)?;
+        }
+        Ok(())
+    }
+
+    /// Each client has its own back.
+    ///
+    /// # Errors
+    ///
+    /// A connection has ended.
+    pub fn hear(&mut self) -> Outcome<()> {
+        self.clients.iter_mut().try_for_each(|client| Ok(client.read_exact(&mut [0])?))
     }
 }

@@ -1,5 +1,5 @@
 //! What the micro-benchmarks share: the queues that are compared, how packets go through them, how threads wake each other by them,
-//! and the smallest operation that goes to the kernel and comes back.
+//! the smallest operation that goes to the kernel and comes back, and a server of echoes.
 //!
 //! The same rounds are timed by `cargo bench` (`benches/micro.rs`), put side by side by `src/bin/post.rs`, and counted by
 //! `src/bin/instructions.rs`.

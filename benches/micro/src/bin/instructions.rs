@@ -12,7 +12,7 @@ use std::{
 use completion_port::{Completion, DriverKind, Rung, probe};
 use completion_port_micro::{
     Outcome,
-    io::Pair,
+    io::{Echoes, Pair},
     queue::{Crossbeam, Posts, Queue},
 };
 
@@ -24,11 +24,13 @@ const BATCH: usize = 32;
 const DRIVER: DriverKind = DriverKind::Readiness;
 const IO_URING: DriverKind = DriverKind::IoUring(Rung::BufferRing);
 
-type Work = Box<dyn FnMut() -> Outcome<()>>;
-type Ready = fn() -> Outcome<Work>;
+/// Connections that a server of echoes has.
+const CONNECTIONS: usize = 64;
 
-/// What is counted, by name, and how to make it ready.
-const BENCHMARKS: [(&str, Ready); 7] = [
+/// Makes its work ready and does it in [`counted`]; says how many times.
+type Benchmark = fn() -> Outcome<u64>;
+
+const BENCHMARKS: [(&str, Benchmark); 9] = [
     ("post", post),
     ("get", get),
     ("post-to-get", || post_to_get(Posts::new(DRIVER)?)),
@@ -36,46 +38,48 @@ const BENCHMARKS: [(&str, Ready); 7] = [
     ("crossbeam-send-to-receive", || post_to_get(Crossbeam::default())),
     ("send-and-receive-readiness", || send_and_receive(DriverKind::Readiness)),
     ("send-and-receive-io_uring", || send_and_receive(IO_URING)),
+    ("echoes-64-readiness", || echoes(DriverKind::Readiness)),
+    ("echoes-64-io_uring", || echoes(IO_URING)),
 ];
 
-fn post() -> Outcome<Work> {
+fn post() -> Outcome<u64> {
     let posts = Posts::new(DRIVER)?;
     // The queue has its room, and what is in it is not dropped in what is counted.
     fill(&posts)?;
     for _ in 0..TIMES {
         posts.take()?;
     }
-    Ok(Box::new(move || posts.put(black_box(1))))
+    counted(TIMES, &mut || posts.put(black_box(1)))
 }
 
-fn get() -> Outcome<Work> {
+fn get() -> Outcome<u64> {
     let posts = Posts::new(DRIVER)?;
     fill(&posts)?;
-    Ok(Box::new(move || {
+    counted(TIMES, &mut || {
         black_box(posts.take()?);
         Ok(())
-    }))
+    })
 }
 
 fn fill(posts: &Posts) -> Outcome<()> {
     (0..TIMES).try_for_each(|number| posts.put(number))
 }
 
-fn post_to_get(queue: impl Queue + 'static) -> Outcome<Work> {
+fn post_to_get(queue: impl Queue + 'static) -> Outcome<u64> {
     queue.put(0)?;
     queue.take()?;
-    Ok(Box::new(move || {
+    counted(TIMES, &mut || {
         queue.put(black_box(1))?;
         black_box(queue.take()?);
         Ok(())
-    }))
+    })
 }
 
 /// One batch of [`BATCH`] packets for each that is counted, posts and all.
-fn get_many() -> Outcome<Work> {
+fn get_many() -> Outcome<u64> {
     let posts = Posts::new(DRIVER)?;
     let mut batch: Vec<Completion<(), u64>> = Vec::with_capacity(BATCH);
-    Ok(Box::new(move || {
+    counted(TIMES, &mut || {
         for number in 0..BATCH as u64 {
             posts.put(black_box(number))?;
         }
@@ -86,38 +90,57 @@ fn get_many() -> Outcome<Work> {
         } else {
             Err(format!("{taken} of {BATCH} packets came at once").into())
         }
-    }))
+    })
 }
 
-fn send_and_receive(driver: DriverKind) -> Outcome<Work> {
+fn send_and_receive(driver: DriverKind) -> Outcome<u64> {
+    only_if_available(driver);
+    let mut pair = Pair::new(driver)?;
+    pair.send_and_receive()?;
+    counted(TIMES, &mut || pair.send_and_receive())
+}
+
+/// For each echo, and without what the clients do: they run in this thread, too, where nothing is counted.
+fn echoes(driver: DriverKind) -> Outcome<u64> {
+    only_if_available(driver);
+    let mut echoes = Echoes::new(driver, CONNECTIONS)?;
+    let mut done = 0;
+    while done < TIMES {
+        echoes.ask()?;
+        counted(1, &mut || echoes.serve())?;
+        echoes.hear()?;
+        done += CONNECTIONS as u64;
+    }
+    Ok(done)
+}
+
+/// Ends the process, with a line by which `ci/instructions` leaves the benchmark out, if the driver is not to be had here.
+fn only_if_available(driver: DriverKind) {
     let probed = probe();
     if let Some(reason) =
         probed.iter().find(|one| one.kind() == driver).and_then(|one| one.available().err())
     {
-        // `ci/instructions` leaves it out by this line.
         eprintln!("unavailable: {driver} is not to be had here: {reason}");
         process::exit(3);
     }
-    let mut pair = Pair::new(driver)?;
-    pair.send_and_receive()?;
-    Ok(Box::new(move || pair.send_and_receive()))
 }
 
 /// callgrind knows it by its name.
 #[inline(never)]
 #[unsafe(no_mangle)]
-fn counted(work: &mut dyn FnMut() -> Outcome<()>) -> Outcome<()> {
-    (0..TIMES).try_for_each(|_| work())
+fn counted(times: u64, work: &mut dyn FnMut() -> Outcome<()>) -> Outcome<u64> {
+    for _ in 0..times {
+        work()?;
+    }
+    Ok(times)
 }
 
 fn run(name: &str) -> Outcome<()> {
-    let (_, ready) = BENCHMARKS
+    let (_, benchmark) = BENCHMARKS
         .iter()
         .find(|(one, _)| *one == name)
         .ok_or_else(|| format!("no benchmark {name}"))?;
-    let mut work = ready()?;
-    counted(&mut *work)?;
-    println!("{TIMES}");
+    println!("{}", benchmark()?);
     Ok(())
 }
 
