@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use completion_port::{Buffer, DriverKind, Handle, Started};
+use completion_port::{Buffer, Completion, DriverKind, Handle, Started};
 
 use crate::{Outcome, Port};
 
@@ -26,9 +26,7 @@ impl Pair {
     pub fn new(driver: DriverKind) -> Outcome<Self> {
         let port = crate::port(driver)?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let from = TcpStream::connect(listener.local_addr()?)?;
-        from.set_nodelay(true)?;
-        let (to, _) = listener.accept()?;
+        let (from, to) = connection(&listener)?;
         let from = port.associate(from, ()).map_err(|refused| refused.error)?;
         let to = port.associate(to, ()).map_err(|refused| refused.error)?;
         Ok(Self { port, from, to, buffers: [Buffer::from(vec![7]), Buffer::with_capacity(1)] })
@@ -50,13 +48,28 @@ impl Pair {
         Ok(())
     }
 
-    /// Takes the packet of the one operation that there is: it moved one byte.
+    /// Takes the packet of the one operation that there is.
     fn finish(&self) -> Outcome<Buffer> {
         let done = self.port.get()?;
-        match done.result? {
-            1 => Ok(done.buffer),
-            bytes => Err(format!("{bytes} bytes were moved, not 1").into()),
-        }
+        is_of_one_byte(&done)?;
+        Ok(done.buffer)
+    }
+}
+
+/// Both ends of a connection.
+fn connection(listener: &TcpListener) -> Outcome<(TcpStream, TcpStream)> {
+    let from = TcpStream::connect(listener.local_addr()?)?;
+    let (to, _) = listener.accept()?;
+    from.set_nodelay(true)?;
+    to.set_nodelay(true)?;
+    Ok((from, to))
+}
+
+/// The packet is of an operation that moved one byte.
+fn is_of_one_byte(done: &Completion<(), u64>) -> Outcome<()> {
+    match &done.result {
+        Ok(1) => Ok(()),
+        other => Err(format!("one byte was to be moved, and it came to {other:?}").into()),
     }
 }
 
@@ -76,10 +89,7 @@ impl Echoes {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (mut clients, mut served) = (Vec::new(), Vec::new());
         for _ in 0..connections {
-            let client = TcpStream::connect(listener.local_addr()?)?;
-            client.set_nodelay(true)?;
-            let (stream, _) = listener.accept()?;
-            stream.set_nodelay(true)?;
+            let (client, stream) = connection(&listener)?;
             let handle = port.associate(stream, ()).map_err(|refused| refused.error)?;
             handle.skip_on_success();
             handle.recv_lent(0).map_err(|refused| refused.error)?;
@@ -106,10 +116,7 @@ impl Echoes {
     pub fn serve(&mut self) -> Outcome<()> {
         for _ in 0..self.clients.len() {
             let done = self.port.get()?;
-            match done.result? {
-                1 => {}
-                bytes => return Err(format!("{bytes} bytes were moved, not 1").into()),
-            }
+            is_of_one_byte(&done)?;
             let sent = done.handle.send_inline(done.buffer, 1).map_err(|refused| refused.error)?;
             match sent {
                 Started::Done(sent) => drop(sent.buffer),

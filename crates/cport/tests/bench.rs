@@ -16,7 +16,7 @@ use std::{
 };
 
 use common::{
-    Killed, Server, Signal, assert_refused, cport, output_of, run, said,
+    Killed, Server, Signal, assert_refused, cport, output_of, reset_at_close, run, said,
     sys::{self, DRIVER, TOO_MANY},
 };
 use serde_json::Value;
@@ -418,7 +418,7 @@ fn connections_that_end_are_counted_by_kind_and_made_again() {
         let copy = stream.try_clone().expect("a copy");
         echo(stream, |_| {
             if !resetting.swap(true, SeqCst) {
-                socket2::SockRef::from(&copy).set_linger(Some(Duration::ZERO)).expect("linger");
+                reset_at_close(&copy);
                 return false;
             }
             true

@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use common::{Killed, Server, assert_refused, bytes, check, cport, output, output_of, said, sys};
+use common::{
+    Killed, Server, assert_refused, bytes, check, cport, output, output_of, reset_at_close, said,
+    sys,
+};
 
 /// Runs the client as a filter on `input`.
 fn filter(address: SocketAddr, input: Vec<u8>) -> std::process::Output {
@@ -134,9 +137,7 @@ fn a_reset_is_told() {
     let address = strange_server(|mut stream| {
         // Not before the client is connected and has sent something.
         stream.read_exact(&mut [0; 10]).expect("the first part");
-        socket2::SockRef::from(&stream)
-            .set_linger(Some(std::time::Duration::ZERO))
-            .expect("linger");
+        reset_at_close(&stream);
     });
     let mut child = Killed(client(address));
     let mut stdin = child.0.stdin.take().expect("its input");

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Server, Signal, converse};
+use common::{Server, Signal, converse, reset_at_close};
 
 /// Connects with a small receive buffer, which does not grow by itself.
 fn small(server: &Server) -> TcpStream {
@@ -71,8 +71,7 @@ fn what_a_client_goes_without_is_unsent() {
     let server = Server::start(&[]);
     let deaf = small(&server);
     stuff(&server, &deaf);
-    // Closing with a linger time of zero is a reset.
-    socket2::SockRef::from(&deaf).set_linger(Some(Duration::ZERO)).expect("linger");
+    reset_at_close(&deaf);
     drop(deaf);
     let state = server.wait_until("the client is missed", |state| state["closed"] == 1);
     let (code, total) = server.stop();

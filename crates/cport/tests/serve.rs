@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    DEADLINE, Server, Signal, bytes, check, connect, converse, cport, scaled,
+    DEADLINE, Server, Signal, bytes, check, connect, converse, cport, reset_at_close, scaled,
     sys::{self, DRIVER},
 };
 
@@ -105,8 +105,8 @@ fn resets_leave_nothing_behind() {
         for (n, mut stream) in streams.into_iter().enumerate() {
             stream.write_all(&bytes(n as u64, 0, 5000)).expect("sent");
             if n % 4 == 0 {
-                // Closing with a linger time of zero is a reset, here in the middle of the echo.
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+                // In the middle of the echo.
+                reset_at_close(&stream);
             } else {
                 let mut echo = vec![0; 5000];
                 stream.read_exact(&mut echo).expect("echoed");

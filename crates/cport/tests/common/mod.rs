@@ -252,6 +252,11 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Its close will be a reset: a linger time of zero.
+pub fn reset_at_close(stream: &TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("linger");
+}
+
 /// So many connections as `wanted`, or as few as the limit of descriptors leaves room for, and says so.
 pub fn scaled(wanted: usize) -> usize {
     let limit = sys::descriptor_limit()
