@@ -2,12 +2,13 @@
 //!
 //! - [`direction`]: the queue of one direction: one operation with the driver, the others in call order behind it.
 //! - [`settle`]: what happens in a direction when an operation ends. [`conclude`]: what its event means. [`stop`]: how it is ended early.
-//! - [`beside`]: accepts that wait for first data go on beside their direction.
+//! - [`at_once`]: starts that are over when they return. [`beside`]: accepts that wait for first data go on beside their direction.
 //! - [`timer`]: timers, and deadlines of operations.
 //! - [`source`]: what can be associated.
 //!
 //! The operations themselves are methods of [`Handle`] too, in [`crate::net`].
 
+mod at_once;
 mod beside;
 mod conclude;
 mod direction;
@@ -41,10 +42,9 @@ pub use self::timer::TimerId;
 pub(crate) use self::timer::{Deadline, Ticking, Untaken};
 use crate::{
     error,
-    net::Started,
     operation::{Completion, Header, NotStarted, OpId, OpKind, Place, Refused, Side},
     port::Shared,
-    sys::{self, Socket, association::Association},
+    sys::{self, Output, Socket, association::Association},
 };
 
 /// A socket, pipe or file that belongs to a completion port, or a bare key; clones name the same one.
@@ -282,28 +282,9 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         self.start_into(op, &mut settle::deliver(&self.0))
     }
 
-    /// The same, but what succeeds at once is returned, if the handle is one that skips packets.
-    pub(crate) fn start_inline(&self, op: Place<K, T>) -> Result<Started<K, T>, NotStarted<K, T>> {
-        let inner = &self.0;
-        if !inner.skips.load(Ordering::Relaxed) {
-            return self.start(op).map(Started::Pending);
-        }
-        op.header.try_at_once();
-        let mut done = None;
-        // At most its own packet comes: while another operation is active in the direction, it waits its turn.
-        let id = self.start_into(op, &mut |packet: Completion<K, T>| {
-            if packet.result.is_ok() && done.is_none() {
-                done = Some(packet);
-            } else {
-                inner.port.scheduler.push(packet);
-            }
-        })?;
-        Ok(done.map_or(Started::Pending(id), Started::Done))
-    }
-
     fn start_into(
         &self,
-        mut op: Place<K, T>,
+        op: Place<K, T>,
         sink: settle::Sink<'_, K, T>,
     ) -> Result<OpId, NotStarted<K, T>> {
         let kind = op.header.kind;
@@ -316,7 +297,21 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if socket.os().is_none() && (special || op.header.reuses()) {
             return Err((error::not_here(), op));
         }
-        let mut direction = inner.side(kind.side());
+        self.start_behind(inner.side(kind.side()), op, None, sink)
+    }
+
+    /// The same, with the lock of its direction, for one that its socket can do. `begun` is what has come of it already, if it is the first
+    /// there.
+    fn start_behind(
+        &self,
+        mut direction: MutexGuard<'_, Direction>,
+        mut op: Place<K, T>,
+        begun: Option<io::Result<Output>>,
+        sink: settle::Sink<'_, K, T>,
+    ) -> Result<OpId, NotStarted<K, T>> {
+        let kind = op.header.kind;
+        let inner = &self.0;
+        let Some(socket) = &inner.socket else { return Err((error::wrong_kind(), op)) };
         if let Some(e) = direction.refusal(inner.port.queue_limit) {
             return Err((e, op));
         }
@@ -332,7 +327,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let op = op.into_header();
         if direction.is_free() {
             // SAFETY: complete, in no queue, and its socket or file is open.
-            unsafe { settle::start_first(inner, direction, op, sink) };
+            unsafe { settle::start_first(inner, direction, op, begun, sink) };
         } else {
             direction.enqueue(op);
         }

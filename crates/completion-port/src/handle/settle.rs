@@ -9,6 +9,7 @@
 
 use std::{
     any::Any,
+    io,
     net::Shutdown,
     ptr::NonNull,
     sync::{Arc, MutexGuard},
@@ -214,7 +215,8 @@ unsafe fn packet_of<K, T>(op: NonNull<Header>) -> Completion<K, T> {
         .with_buffer(work.buffer)
 }
 
-/// Starts an operation that has nothing before it in its direction. Its packet, if it is over at once, is brought in behind the lock.
+/// Starts an operation that has nothing before it in its direction, unless it has begun already, with what has come of it. Its packet, if
+/// it is over at once, is brought in behind the lock.
 ///
 /// # Safety
 ///
@@ -223,11 +225,16 @@ pub(super) unsafe fn start_first<K: Send + Sync + 'static, T: Send + 'static>(
     inner: &Arc<Inner<K, T>>,
     mut direction: MutexGuard<'_, Direction>,
     op: NonNull<Header>,
+    begun: Option<io::Result<Output>>,
     sink: Sink<'_, K, T>,
 ) {
     direction.engage(op);
-    // SAFETY: the caller's.
-    let Some(event) = (unsafe { begin(inner, op) }) else { return };
+    let event = match begun {
+        Some(result) => Some(Event::last(op, result)),
+        // SAFETY: the caller's.
+        None => unsafe { begin(inner, op) },
+    };
+    let Some(event) = event else { return };
     // SAFETY: the event came from the start, so it is this thread's to settle.
     if unsafe { completes(&mut direction, &event) } {
         // SAFETY: it is over and named nowhere any more.

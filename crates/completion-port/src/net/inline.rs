@@ -115,7 +115,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         buffer: Buffer,
         context: T,
     ) -> Result<Started<K, T>, Refused<T, Buffer>> {
-        send::send(self, buffer, context, Self::start_inline)
+        let (id, done) = send::send(self, buffer, context, true)?;
+        Ok(done.map_or(Started::Pending(id), Started::Done))
     }
 
     /// [`send_vectored`](Handle::send_vectored), whose success at once is returned, if the handle

@@ -3,7 +3,7 @@
 use crate::{
     Buffer, error,
     handle::{Handle, Role},
-    operation::{Context, Detail, NotStarted, OpId, OpKind, Operation, Place, Refused},
+    operation::{Completion, Context, Detail, NotStarted, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -38,7 +38,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if self.0.role == Role::Datagram {
             return self.send_datagram(buffer, None, context);
         }
-        send(self, buffer, context, Self::start)
+        let (id, _) = send(self, buffer, context, false)?;
+        Ok(id)
     }
 
     /// Starts to send several buffers as one, in their order: the gathering `WSASend` (S121). One operation, one packet, all the
@@ -78,19 +79,17 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     }
 }
 
-/// Starts it in the given way.
-pub(super) fn send<K: 'static, T: 'static, R>(
+/// Starts it; its success at once may be returned if the start is `inline`.
+pub(super) fn send<K: Send + Sync + 'static, T: Send + 'static>(
     handle: &Handle<K, T>,
     buffer: Buffer,
     context: T,
-    start: impl FnOnce(&Handle<K, T>, Place<K, T>) -> Result<R, NotStarted<K, T>>,
-) -> Result<R, Refused<T, Buffer>> {
+    inline: bool,
+) -> Result<(OpId, Option<Completion<K, T>>), Refused<T, Buffer>> {
     if buffer.is_empty() {
         return Err(Refused { error: error::empty_buffer(), context, buffer });
     }
-    let op = Operation::new(OpKind::Send, handle.clone(), Context::One(context));
-    start(handle, Place::new(op.with_buffer(buffer)))
-        .map_err(|refused| Refused::of(refused, |work| work.buffer))
+    handle.start_send(buffer, context, inline)
 }
 
 /// Starts it in the given way.

@@ -252,6 +252,9 @@ impl<P> Scheduler<P> {
         let taken = state.take(me, max, out, now);
         if taken {
             state.settle_down(me);
+            if state.leaves_rest_to_watch(now) {
+                return Ok(Next::Taken);
+            }
         } else {
             state.take_drivers_of(me);
         }

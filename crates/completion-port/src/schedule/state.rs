@@ -305,7 +305,14 @@ impl<P> State<P> {
         self.closed || self.parked.is_empty() && self.seats.is_empty()
     }
 
-    /// The same, where it may be known that those who run do not come back: no packet waits for them.
+    /// Whether a worker that has come back and taken what waited changes nothing for those who wait: packets wait for workers as before,
+    /// and somebody keeps watch. Then nothing is to be settled, which a busy worker need not find out the long way for each packet.
+    #[inline]
+    pub(super) fn leaves_rest_to_watch(&self, now: Instant) -> bool {
+        self.watch.is_some() && !self.is_eager(now) && !self.has_aged(now)
+    }
+
+    /// The same as [`State::settle`], where it may be known that those who run do not come back: no packet waits for them.
     pub(super) fn settle_behind(&mut self, now: Instant, behind: bool) -> Wakes {
         let mut wakes = Wakes::default();
         if self.is_nobody_to_be_woken() {

@@ -26,7 +26,7 @@
 //! - [`thread_state`]: whether a thread is blocked; `has_spare_processor`. [`punctual`]: sleeps that end on time.
 //! - [`send_now`], [`receive_now`], [`connect_now`]: plain calls that never wait.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
-//! - `ladder`: its drivers. [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
+//! - `ladder`: its drivers. [`SENDS_AT_ONCE`], [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 
@@ -61,9 +61,9 @@ pub(crate) use drivers::{Drivers, Waited};
 pub(crate) use file::Vectored;
 pub(crate) use gather::Gather;
 pub(crate) use os::{
-    Descriptor, MORE, Message, OVER_COMES_LATER, Peer, SENDS_FILES, SHUTDOWN_WAKES_READERS, Slot,
-    association, beside, check, codes, connect_now, is_nonblocking, memory, punctual, receive_now,
-    send_now,
+    Descriptor, MORE, Message, OVER_COMES_LATER, Peer, SENDS_AT_ONCE, SENDS_FILES,
+    SHUTDOWN_WAKES_READERS, Slot, association, beside, check, codes, connect_now, is_nonblocking,
+    memory, punctual, receive_now, send_now,
 };
 pub(crate) use socket::{Accepted, Medium, Socket, Target, sock_ref};
 pub(crate) use transmit_file::TransmitFile;

@@ -79,6 +79,9 @@ pub(crate) fn sock_ref(descriptor: &Descriptor) -> SockRef<'_> {
     SockRef::from(descriptor)
 }
 
+/// Whether sends of streams are tried by a plain call first, which costs less than what the drivers have.
+pub(crate) const SENDS_AT_ONCE: bool = true;
+
 /// Whether files can be sent without a copy.
 pub(crate) const SENDS_FILES: bool = cfg!(target_os = "linux");
 

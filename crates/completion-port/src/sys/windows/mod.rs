@@ -65,6 +65,9 @@ pub(crate) const OVER_COMES_LATER: bool = true;
 /// How much more than on Linux a handle and an operation take, beside a slot: handles are longer than descriptors.
 pub(crate) const MORE: usize = 48;
 
+/// Whether sends of streams are tried by a plain call first, which costs less than what the drivers have.
+pub(crate) const SENDS_AT_ONCE: bool = false;
+
 /// Whether files can be sent without a copy.
 pub(crate) const SENDS_FILES: bool = true;
 
