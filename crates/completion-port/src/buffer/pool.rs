@@ -220,10 +220,9 @@ impl Pool {
         self.region.at(self.pages_of(slot) + line)
     }
 
-    fn take(&self, for_driver: bool) -> Option<u16> {
-        let mut free = self.free();
+    fn take(&self, free: &mut Free) -> Option<u16> {
         let warm = free.warm.pop();
-        let slot = match warm.or_else(|| self.warm_up(&mut free)) {
+        let slot = match warm.or_else(|| self.warm_up(free)) {
             Some(slot) => slot,
             None if free.untouched < self.limit => {
                 free.untouched += 1;
@@ -235,14 +234,14 @@ impl Pool {
             free.cold.push(slot);
             return None;
         }
-        if for_driver {
-            self.ready.fetch_add(1, Ordering::Relaxed);
-        }
-        drop(free);
+        Some(slot)
+    }
+
+    /// One that was taken is about to be used.
+    fn unguard(&self, slot: u16) {
         if self.guard {
             self.region.unprotect(self.pages_of(slot), self.stride);
         }
-        Some(slot)
     }
 
     /// One that was given back to the system too early: more stay resident from now on.
@@ -305,15 +304,30 @@ impl Pool {
 
     /// A buffer for the user, or `None` at the limit.
     pub(crate) fn lend(self: &Arc<Self>) -> Option<Buffer> {
-        let slot = self.take(false)?;
+        let slot = self.take(&mut self.free())?;
+        self.unguard(slot);
         Some(Buffer::lent(Lent { pool: self.clone(), slot, start: 0, len: 0 }))
     }
 
-    /// A buffer for a driver that hands it to the kernel ahead of need: its number, address and room, which is [`HEAD`] more than
-    /// its size.
-    pub(crate) fn take_ready(&self) -> Option<(u16, *mut u8, usize)> {
-        let slot = self.take(true)?;
-        Some((slot, self.slot_ptr(slot), HEAD + self.size))
+    /// Up to `most` buffers for a driver that hands them to the kernel ahead of need, of each its number, address and room, which is
+    /// [`HEAD`] more than its size. Tells how many.
+    pub(crate) fn take_ready(
+        &self,
+        most: usize,
+        mut ready: impl FnMut(u16, *mut u8, usize),
+    ) -> usize {
+        let mut free = self.free();
+        let mut count = 0;
+        while count < most
+            && let Some(slot) = self.take(&mut free)
+        {
+            self.unguard(slot);
+            ready(slot, self.slot_ptr(slot), HEAD + self.size);
+            count += 1;
+        }
+        // Behind the lock, as who counts those that are lent expects.
+        self.ready.fetch_add(count, Ordering::Relaxed);
+        count
     }
 
     /// The kernel has filled `len` bytes of a buffer from [`Pool::take_ready`].

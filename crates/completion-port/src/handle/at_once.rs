@@ -27,18 +27,18 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             return self.start(op).map(Started::Pending);
         }
         op.header.try_at_once();
-        let (id, done) = self.skipping(|sink| self.start_into(op, sink))?;
-        Ok(done.map_or(Started::Pending(id), Started::Done))
+        self.skipping(|sink| self.start_into(op, sink))
     }
 
     /// Starts to send all of `buffer`, which is not empty. If the start is `inline`, success at once is returned, as from
     /// [`start_inline`](Handle::start_inline).
+    #[inline]
     pub(crate) fn start_send(
         &self,
         buffer: Buffer,
         context: T,
         inline: bool,
-    ) -> Result<(OpId, Option<Completion<K, T>>), Refused<T, Buffer>> {
+    ) -> Result<Started<K, T>, Refused<T, Buffer>> {
         let inner = &self.0;
         if !inner.role.can(OpKind::Send) {
             return Err(Refused { error: error::wrong_kind(), context, buffer });
@@ -49,16 +49,16 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if let Some(Ok(sent)) = begun
             && sent == buffer.len()
         {
-            let sequence = direction.number();
-            let packet = Completion::new(self.clone(), OpKind::Send, sequence, Ok(sent), context)
-                .with_buffer(buffer);
-            let id = OpId { side: Side::Out, sequence };
+            let id = OpId { side: Side::Out, sequence: direction.number() };
+            let packet = |buffer| {
+                Completion::whole(self.clone(), OpKind::Send, id.sequence, sent, buffer, context)
+            };
             if skips {
-                return Ok((id, Some(packet)));
+                return Ok(Started::Done(packet(buffer)));
             }
             // Behind the lock, as every packet is: a close that has been through it misses none.
-            inner.port.scheduler.push(packet);
-            return Ok((id, None));
+            inner.port.scheduler.push(packet(buffer));
+            return Ok(Started::Pending(id));
         }
         let op = Operation::new(OpKind::Send, self.clone(), Context::One(context));
         let op = Place::new(op.with_buffer(buffer));
@@ -67,7 +67,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             self.skipping(|sink| self.start_behind(direction, op, begun, sink))
         } else {
             let sink = &mut settle::deliver(inner);
-            self.start_behind(direction, op, begun, sink).map(|id| (id, None))
+            self.start_behind(direction, op, begun, sink).map(Started::Pending)
         };
         started.map_err(|refused| Refused::of(refused, |work| work.buffer))
     }
@@ -76,7 +76,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
     fn skipping(
         &self,
         start: impl FnOnce(settle::Sink<'_, K, T>) -> Result<OpId, NotStarted<K, T>>,
-    ) -> Result<(OpId, Option<Completion<K, T>>), NotStarted<K, T>> {
+    ) -> Result<Started<K, T>, NotStarted<K, T>> {
         let mut done = None;
         // At most its own packet comes: while another operation is active in the direction, it waits its turn.
         let id = start(&mut |packet: Completion<K, T>| {
@@ -86,7 +86,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
                 self.0.port.scheduler.push(packet);
             }
         })?;
-        Ok((id, done))
+        Ok(done.map_or(Started::Pending(id), Started::Done))
     }
 }
 

@@ -211,8 +211,7 @@ unsafe fn packet_of<K, T>(op: NonNull<Header>) -> Completion<K, T> {
     let op = unsafe { Place::<K, T>::from_header(op) }.into_inner();
     let work = op.header.work.into_inner();
     let (kind, sequence) = (op.header.kind, op.header.sequence);
-    Completion::new(op.handle, kind, sequence, Ok(work.done), op.context.into_one())
-        .with_buffer(work.buffer)
+    Completion::whole(op.handle, kind, sequence, work.done, work.buffer, op.context.into_one())
 }
 
 /// Starts an operation that has nothing before it in its direction, unless it has begun already, with what has come of it. Its packet, if

@@ -36,6 +36,16 @@ pub enum Started<K: 'static, T: 'static> {
     Done(Completion<K, T>),
 }
 
+impl<K, T> Started<K, T> {
+    /// The operation's name, which one that is over has no use for.
+    pub(super) fn id(&self) -> OpId {
+        match self {
+            Started::Pending(id) => *id,
+            Started::Done(done) => OpId { side: done.kind().side(), sequence: done.sequence() },
+        }
+    }
+}
+
 impl<K, T> fmt::Debug for Started<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,8 +125,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         buffer: Buffer,
         context: T,
     ) -> Result<Started<K, T>, Refused<T, Buffer>> {
-        let (id, done) = send::send(self, buffer, context, true)?;
-        Ok(done.map_or(Started::Pending(id), Started::Done))
+        send::send(self, buffer, context, true)
     }
 
     /// [`send_vectored`](Handle::send_vectored), whose success at once is returned, if the handle

@@ -1,9 +1,10 @@
 //! Sends.
 
+use super::Started;
 use crate::{
     Buffer, error,
     handle::{Handle, Role},
-    operation::{Completion, Context, Detail, NotStarted, OpId, OpKind, Operation, Place, Refused},
+    operation::{Context, Detail, NotStarted, OpId, OpKind, Operation, Place, Refused},
 };
 
 impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
@@ -38,8 +39,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         if self.0.role == Role::Datagram {
             return self.send_datagram(buffer, None, context);
         }
-        let (id, _) = send(self, buffer, context, false)?;
-        Ok(id)
+        send(self, buffer, context, false).map(|started| started.id())
     }
 
     /// Starts to send several buffers as one, in their order: the gathering `WSASend` (S121). One operation, one packet, all the
@@ -85,7 +85,7 @@ pub(super) fn send<K: Send + Sync + 'static, T: Send + 'static>(
     buffer: Buffer,
     context: T,
     inline: bool,
-) -> Result<(OpId, Option<Completion<K, T>>), Refused<T, Buffer>> {
+) -> Result<Started<K, T>, Refused<T, Buffer>> {
     if buffer.is_empty() {
         return Err(Refused { error: error::empty_buffer(), context, buffer });
     }

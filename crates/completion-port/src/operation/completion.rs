@@ -72,6 +72,20 @@ impl<K, T> Completion<K, T> {
         Self { handle, result, buffer: Buffer::new(), context, rest }
     }
 
+    /// Of an operation that has moved all the bytes of its buffer, or into it.
+    #[inline]
+    pub(crate) fn whole(
+        handle: Handle<K, T>,
+        kind: OpKind,
+        sequence: u64,
+        moved: usize,
+        buffer: Buffer,
+        context: T,
+    ) -> Self {
+        let rest = Rest { kind, last: true, sequence, extra: Extra::None };
+        Self { handle, result: Ok(moved), buffer, context, rest }
+    }
+
     pub(crate) fn with_buffer(mut self, buffer: Buffer) -> Self {
         self.buffer = buffer;
         self

@@ -77,10 +77,20 @@ pub(super) fn one<K: Send + Sync + 'static, T: Send + 'static>(
     shared: &Shared<K, T>,
     timeout: Option<Duration>,
 ) -> Result<Completion<K, T>, GetError> {
-    let mut out = None;
+    let mut out = Err(GetError::TimedOut);
     shared.scheduler.join();
-    take(shared, &mut out, 1, shared.deadline(timeout), &mut ThreadSleeper)?;
-    out.ok_or(GetError::TimedOut)
+    match take(shared, &mut out, 1, shared.deadline(timeout), &mut ThreadSleeper) {
+        Ok(()) => out,
+        Err(e) => Err(e),
+    }
+}
+
+/// For who takes one: it is the call's outcome.
+impl<P> Out<P> for Result<P, GetError> {
+    fn put(&mut self, packet: P) {
+        debug_assert!(self.is_err(), "one was asked for");
+        *self = Ok(packet);
+    }
 }
 
 pub(super) fn many<K: Send + Sync + 'static, T: Send + 'static>(

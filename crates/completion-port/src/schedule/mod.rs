@@ -152,6 +152,18 @@ impl<P> Scheduler<P> {
         sync::lock(&self.state)
     }
 
+    /// Restores the rules, and wakes who is to be woken for that. A busy worker comes by with every packet, so what is mostly so is asked
+    /// first.
+    #[inline]
+    fn settle(&self, mut state: MutexGuard<'_, State<P>>, now: Instant) {
+        if state.is_nobody_to_be_woken() {
+            return;
+        }
+        let wakes = state.settle(now);
+        drop(state);
+        self.carry_out(wakes);
+    }
+
     /// Wakes who is to be woken. The lock is free.
     #[inline]
     fn carry_out(&self, wakes: Wakes) {
@@ -249,26 +261,18 @@ impl<P> Scheduler<P> {
                 return Ok(Next::Drive(seating));
             }
         }
-        let taken = state.take(me, max, out, now);
-        if taken {
+        if state.take(me, max, out, now) {
             state.settle_down(me);
-            if state.leaves_rest_to_watch(now) {
-                return Ok(Next::Taken);
+            if !state.leaves_rest_to_watch(now) {
+                self.settle(state, now);
             }
-        } else {
-            state.take_drivers_of(me);
+            return Ok(Next::Taken);
         }
-        let parked = (!taken).then(|| {
-            let arrival = state.arrive();
-            state.park(me, arrival, waker())
-        });
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
-        match parked {
-            None => Ok(Next::Taken),
-            Some(parked) => Err(parked),
-        }
+        state.take_drivers_of(me);
+        let arrival = state.arrive();
+        let parked = state.park(me, arrival, waker());
+        self.settle(state, now);
+        Err(parked)
     }
 
     /// A waiter that had a seat waits on without one, with the turn that it has.
@@ -292,9 +296,7 @@ impl<P> Scheduler<P> {
             return None;
         }
         let parked = state.park(me, arrival, waker);
-        let wakes = state.settle(self.bed.now());
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, self.bed.now());
         Some(parked)
     }
 
@@ -343,9 +345,7 @@ impl<P> Scheduler<P> {
         let now = self.bed.now();
         state.count(parked.worker, now);
         state.settle_down(parked.worker);
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, now);
         true
     }
 
@@ -363,9 +363,7 @@ impl<P> Scheduler<P> {
                 state.settle_down(parked.worker);
                 state.take_more(parked.worker, max - 1, out, now);
                 // It is out from now on.
-                let wakes = state.settle(now);
-                drop(state);
-                self.carry_out(wakes);
+                self.settle(state, now);
                 Some(Next::Taken)
             }
             Slot::Seat(seating) => Some(Next::Drive(seating)),
@@ -447,9 +445,7 @@ impl<P> Scheduler<P> {
             Next::Closed => state.vacate(seat, false),
             _ => {}
         }
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, now);
         next
     }
 
@@ -479,9 +475,7 @@ impl<P> Scheduler<P> {
         let me = state.seats[seat].worker;
         state.count(me, now);
         state.vacate(seat, true);
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, now);
     }
 
     /// The driver for what the calling thread starts: its home, or the first.
@@ -502,10 +496,8 @@ impl<P> Scheduler<P> {
             return true;
         }
         if driver != 0 {
-            let mut state = self.state();
-            let wakes = state.settle(self.bed.now());
-            drop(state);
-            self.carry_out(wakes);
+            let state = self.state();
+            self.settle(state, self.bed.now());
         }
         false
     }
@@ -528,9 +520,7 @@ impl<P> Scheduler<P> {
     fn push_to(&self, mut state: MutexGuard<'_, State<P>>, packet: P) {
         let now = self.bed.now();
         state.push(packet, now);
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, now);
     }
 
     /// Something else has changed (a timer, a buffer): whoever has the first driver is to look again.
@@ -621,9 +611,7 @@ impl<P> Scheduler<P> {
             state.counters.released_by_accounting += 1;
         }
         state.take_drivers_of(Some(worker));
-        let wakes = state.settle(self.bed.now());
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, self.bed.now());
         counted
     }
 
@@ -632,9 +620,7 @@ impl<P> Scheduler<P> {
         let now = self.bed.now();
         let mut state = self.state();
         state.count(Some(worker), now);
-        let wakes = state.settle(now);
-        drop(state);
-        self.carry_out(wakes);
+        self.settle(state, now);
     }
 
     /// A worker leaves for another port, or for good (S53, S54).

@@ -233,9 +233,10 @@ impl<P> State<P> {
     ) {
         let mut count = 0;
         while count < max
-            && let Some(packet) = self.pop_oldest(now)
+            && let Some((packet, since)) = self.ready.pop_front()
         {
             out.put(packet);
+            self.counters.note_wait(now.saturating_duration_since(since));
             count += 1;
         }
         let since_look = self.since_look(worker);
@@ -294,14 +295,13 @@ impl<P> State<P> {
     }
 
     /// Restores the rules: packets go to waiters, no driver is left alone, and somebody keeps watch where that is needed.
-    #[inline]
     pub(super) fn settle(&mut self, now: Instant) -> Wakes {
-        if self.is_nobody_to_be_woken() { Wakes::default() } else { self.settle_behind(now, false) }
+        self.settle_behind(now, false)
     }
 
-    /// Whatever a settling does is for somebody who waits. Asked first, since a busy worker comes by with every packet.
+    /// Whatever a settling does is for somebody who waits.
     #[inline]
-    fn is_nobody_to_be_woken(&self) -> bool {
+    pub(super) fn is_nobody_to_be_woken(&self) -> bool {
         self.closed || self.parked.is_empty() && self.seats.is_empty()
     }
 

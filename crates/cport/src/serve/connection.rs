@@ -1,9 +1,9 @@
 //! What the port is told about each handle (the key) and each operation (the context).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::{
-    Handle,
+    Handle, Server,
     census::{Guest, Seated},
     registry::Slot,
 };
@@ -38,21 +38,19 @@ pub struct Connection {
     /// Where its handle is registered.
     slot: Slot,
     /// Whether a receive is under way, or about to be.
-    reading: Mutex<bool>,
+    reading: AtomicBool,
     /// Its place in the count, given back when the handle is dropped.
     _guest: Seated,
 }
 
 // The library has counted: with a key of 24 bytes and a context of 16, both of what it keeps for an idle connection just fit their chunks.
-// Where a lock is longer than a word, they do not.
 #[cfg(target_pointer_width = "64")]
-const _: () =
-    assert!(size_of::<Mutex<bool>>() > 8 || size_of::<Key>() <= 24 && size_of::<Mode>() <= 16);
+const _: () = assert!(size_of::<Key>() <= 24 && size_of::<Mode>() <= 16);
 
 impl Connection {
     /// A connection that does nothing yet.
     pub fn new(slot: Slot, guest: Seated) -> Self {
-        Self { slot, reading: Mutex::new(false), _guest: guest }
+        Self { slot, reading: AtomicBool::new(false), _guest: guest }
     }
 
     /// Where its handle is registered.
@@ -60,23 +58,29 @@ impl Connection {
         self.slot
     }
 
-    /// Notes that a receive is about to start (`true`) or has ended (`false`), always before the next operation starts.
-    pub fn set_reading(&self, reading: bool) {
-        *self.reading() = reading;
+    /// Notes that a receive is about to start.
+    ///
+    /// Whoever has started it asks afterwards whether the server [stops](Server::is_stopping): either the stop has seen this note and
+    /// cancels the receive, or this thread sees the stop, and does so itself. All four steps are in one order (`SeqCst`).
+    pub fn begin_reading(&self) {
+        self.reading.swap(true, SeqCst);
     }
 
-    /// Cancels the receive of this connection if that is what it is doing, and nothing else: a send must go out whole.
-    ///
-    /// The lock makes the two one step. Without it the receive could complete in between, and the cancel would meet the echo.
-    pub fn cancel_reading(&self, handle: &Handle) {
-        let reading = self.reading();
-        if *reading {
-            handle.cancel_all();
+    /// Notes that it has ended, always before the next operation starts. Nobody cancels that in its place: a stop has seen this note,
+    /// or has cancelled the receive before this returns.
+    pub fn end_reading(&self, server: &Server) {
+        self.reading.swap(false, SeqCst);
+        if server.is_stopping() {
+            drop(server.cancelling());
         }
     }
 
-    /// The flag, locked. A bool cannot be left half changed, so poison means nothing.
-    fn reading(&self) -> MutexGuard<'_, bool> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Cancels the receive of this connection if that is what it is doing, and nothing else: a send must go out whole. For when the server
+    /// stops.
+    pub fn cancel_reading(&self, server: &Server, handle: &Handle) {
+        let _cancelling = server.cancelling();
+        if self.reading.load(SeqCst) {
+            handle.cancel_all();
+        }
     }
 }

@@ -1,14 +1,6 @@
 //! The worker: takes completed I/O from the port and starts the next.
 
-use std::{
-    io,
-    net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{Ordering::SeqCst, fence},
-    },
-    time::Instant,
-};
+use std::{io, net::TcpStream, sync::Arc, time::Instant};
 
 use completion_port::{Buffer, OpId, Started, error::Situation};
 
@@ -50,13 +42,13 @@ impl Echo<'_> {
             (Mode::Read, Ok(0)) => self.leave(connection), // all is echoed: the last handle goes, the socket closes
             (Mode::Read, Ok(count)) => {
                 self.tally.read.add(count);
-                connection.set_reading(false);
+                connection.end_reading(self.server);
                 self.echo(handle, connection, done.buffer);
             }
             (Mode::Read, Err(error))
                 if self.server.stopping().is_some() && is_cancelled(&error) =>
             {
-                connection.set_reading(false);
+                connection.end_reading(self.server);
                 self.end(handle, connection);
             }
             (Mode::Write, Ok(count)) => {
@@ -143,18 +135,16 @@ impl Echo<'_> {
 
     /// Waits for the client, with a buffer that is lent when something comes.
     fn read(&self, handle: &Handle, connection: &Connection) {
-        connection.set_reading(true);
+        connection.begin_reading();
         match handle.recv_lent(Mode::Read) {
             Ok(receive) => self.limit(handle, receive),
             Err(refused) => {
-                connection.set_reading(false);
+                connection.end_reading(self.server);
                 return self.failed(connection, &refused.error);
             }
         }
-        // Either the stop sees this receive and cancels it, or this thread sees the stop: the fence pairs with the one there.
-        fence(SeqCst);
-        if self.server.stopping().is_some() {
-            connection.cancel_reading(handle);
+        if self.server.is_stopping() {
+            connection.cancel_reading(self.server, handle);
         }
     }
 

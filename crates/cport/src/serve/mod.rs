@@ -21,7 +21,8 @@ use std::{
     net::{TcpListener, TcpStream},
     num::NonZeroUsize,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -131,6 +132,10 @@ pub struct Server {
     tallies: Box<[Tally]>,
     /// Set when the server stops.
     stop: OnceLock<Stop>,
+    /// Set when that is.
+    stopping: AtomicBool,
+    /// Held while a receive is cancelled.
+    cancelling: Mutex<()>,
     /// Where the main thread hears of things.
     events: Sender<Event>,
     /// How long a client may say nothing, or not take its echo.
@@ -145,9 +150,20 @@ impl Server {
         self.stop.get()
     }
 
+    /// Whether there is one, in one order with what is noted of [receives](Connection::begin_reading).
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+
     /// Begins the stop. Only the first counts.
     fn stop(&self, stop: Stop) {
         let _ = self.stop.set(stop);
+        self.stopping.store(true, SeqCst);
+    }
+
+    /// For who cancels a receive.
+    fn cancelling(&self) -> MutexGuard<'_, ()> {
+        self.cancelling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the main thread. If it is gone, so is the server.
@@ -192,6 +208,8 @@ fn run_on_port(options: &Serve) -> Result<(), Failure> {
         registry: Registry::new(),
         tallies: (0..=workers).map(|_| Tally::default()).collect(),
         stop: OnceLock::new(),
+        stopping: AtomicBool::new(false),
+        cancelling: Mutex::new(()),
         events,
         idle_timeout: options.idle_timeout,
         quiet: options.quiet,

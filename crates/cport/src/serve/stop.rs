@@ -2,10 +2,7 @@
 
 use std::{
     process,
-    sync::{
-        atomic::{Ordering::SeqCst, fence},
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -41,13 +38,11 @@ impl Stop {
 pub fn run(echo: Echo<'_>, mut listeners: Listeners<'_>, stop: Stop, inbox: &Receiver<Event>) {
     let server = echo.server;
     server.stop(stop);
-    // Pairs with the fence of a worker that has just started a receive.
-    fence(SeqCst);
     server.census.tell_empty();
     listeners.close();
     server.registry.each(|handle| {
         if let Key::Connection(connection) = handle.key() {
-            connection.cancel_reading(&handle);
+            connection.cancel_reading(server, &handle);
         }
     });
     if !wait(echo, &mut listeners, inbox, stop.end_by) {

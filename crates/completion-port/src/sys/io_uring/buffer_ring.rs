@@ -63,10 +63,9 @@ impl BufferRing {
             return true;
         }
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *tail;
         // What was taken has been read.
-        while self.ready.load(Acquire) < self.most {
-            let Some((slot, address, size)) = pool.take_ready() else { break };
+        let room = self.most.saturating_sub(self.ready.load(Acquire));
+        let count = pool.take_ready(room, |slot, address, size| {
             let index = usize::from(*tail & (ENTRIES - 1));
             let entry = self.memory.at(index * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
             // SAFETY: inside the ring's memory, in an entry that the kernel has consumed (at most `most` lie before the tail), and
@@ -77,9 +76,9 @@ impl BufferRing {
                 (*entry).set_bid(slot);
             }
             *tail = tail.wrapping_add(1);
-            self.ready.fetch_add(1, Relaxed);
-        }
-        if *tail != before {
+        });
+        if count > 0 {
+            self.ready.fetch_add(count, Relaxed);
             // SAFETY: the tail's place in the first entry, aligned, in memory that is ours and written behind the lock only.
             let shared = unsafe {
                 AtomicU16::from_ptr(BufRingEntry::tail(self.memory.at(0).cast()).cast_mut())
