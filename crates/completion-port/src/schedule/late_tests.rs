@@ -284,6 +284,23 @@ fn nor_for_longer_than_its_patience_if_none_is() {
     assert_eq!(scheduler.counters().released_by_age, 1);
 }
 
+/// It takes one and leaves the others to the watch, but for what has waited for too long.
+#[test]
+fn a_worker_that_comes_back_takes_one_and_the_next_has_waited_long_enough() {
+    for late in [false, true] {
+        let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+        clock.crowd(true);
+        scheduler.push(1);
+        scheduler.push(2);
+        clock.advance(policy::PATIENCE + Duration::from_nanos(late.into()));
+        let runs = scheduler.state().workers.iter().find(|(_, worker)| worker.counted).unwrap().0;
+        let mut out = Vec::new();
+        let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+        assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
+        assert_eq!((out[0], given(&scheduler, &parked)), (1, late.then_some(2)));
+    }
+}
+
 /// What was ready in a driver, and left there for a while, has waited for as long.
 #[test]
 fn a_packet_has_waited_since_it_could_have_been_brought_in() {
