@@ -3,15 +3,28 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
 use completion_port::{Buffer, DriverKind, OpKind};
 
-use crate::util::{child::alone, get, open, pair, proc::when_asleep, until};
+use crate::util::{
+    child::alone,
+    dial, get, open, pair,
+    proc::{other_threads, when_asleep},
+    until,
+};
 
-crate::on_each_driver!(nobody_moves_when_nothing_happens, an_idle_connection_pins_no_buffer);
+crate::on_each_driver!(
+    nobody_moves_when_nothing_happens,
+    who_has_started_to_accept_sleeps_while_another_takes_connections,
+    an_idle_connection_pins_no_buffer,
+);
 
 /// How long nothing must happen.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -53,11 +66,55 @@ fn nobody_moves_when_nothing_happens(driver: DriverKind) {
             let before = when_asleep();
             assert!(before.len() >= 4, "{before:?}");
             thread::sleep(WINDOW);
-            let after = crate::util::proc::other_threads();
+            let after = other_threads();
             assert_eq!(before, after, "a thread has run: {}", port.snapshot());
             // And it is not dead.
             owned[0].write_all(b"still").expect("written");
             owned[0].read_exact(&mut [0; 5]).expect("echoed");
+        });
+    });
+}
+
+/// The main thread of a server, say. io_uring would wake it for each connection, if it had asked for many.
+fn who_has_started_to_accept_sleeps_while_another_takes_connections(driver: DriverKind) {
+    alone(|| {
+        let port = open::<(), ()>(driver);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let dialled = listener.try_clone().expect("a duplicate");
+        let listener = port.associate(listener, ()).expect("associated");
+        let taken = AtomicUsize::new(0);
+        let (tell, told) = mpsc::channel();
+        thread::scope(|s| {
+            let (_over, over) = mpsc::channel::<()>();
+            let _close = port.close_on_drop();
+            s.spawn(|| {
+                while port.get().is_ok() {
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            until("it waits", || port.snapshot().waiting_threads == 1);
+            s.spawn(move || {
+                listener.accept_each(|| ()).expect("started");
+                tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("it listens");
+                // Until all is over.
+                let _ = over.recv();
+            });
+            let starter = told.recv().expect("it tells") as u32;
+            let cost = || other_threads()[&starter];
+            let connect = |count| {
+                let before = taken.load(Ordering::Relaxed);
+                for one in 1..=count {
+                    let _client = dial(&dialled);
+                    until("it is taken", || taken.load(Ordering::Relaxed) == before + one);
+                }
+            };
+            // The first is the starter's.
+            connect(1);
+            until("it sleeps", || cost().asleep);
+            let before = cost();
+            connect(50);
+            let switches = cost().switches_since(&before).expect("the system tells");
+            assert!(switches < 10, "it was woken {switches} times");
         });
     });
 }

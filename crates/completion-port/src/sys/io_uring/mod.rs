@@ -5,6 +5,7 @@
 //!
 //! - [`ring`]: the ring itself, set up for the kernel's rung of the ladder; pushing, sleeping, reaping.
 //! - [`buffer_ring`]: buffers of the pool that lie with the kernel, one of which it takes when data arrives.
+//! - [`owner`]: who waits here, and so may ask for many completions at once.
 //! - [`at_once`]: receives that are tried without the ring. [`here`]: those that only wait with the kernel.
 //! - [`request`]: what each operation is as a submission. [`judge`]: what its completion means. [`transmit`]: both, of a file that goes out
 //!   whole.
@@ -18,6 +19,7 @@ mod buffer_ring;
 mod here;
 mod judge;
 mod membarrier;
+mod owner;
 mod request;
 mod ring;
 mod transmit;
@@ -37,6 +39,7 @@ use socket2::SockRef;
 
 use self::{
     buffer_ring::BufferRing,
+    owner::Owner,
     ring::{Completed, IGNORED, Ring},
 };
 use super::{
@@ -58,6 +61,7 @@ pub(crate) struct IoUring {
     rung: Rung,
     pool: Arc<Pool>,
     buffers: Option<BufferRing>,
+    owner: Owner,
     /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
     many: AtomicBool,
     inbox: Mutex<Inbox>,
@@ -109,6 +113,7 @@ impl IoUring {
             rung,
             pool,
             buffers,
+            owner: Owner::default(),
             many: AtomicBool::new(true),
             inbox: Mutex::default(),
             crowded: AtomicBool::new(false),
@@ -229,6 +234,7 @@ impl Driver for IoUring {
         most: usize,
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
+        self.owner.take_over();
         let mut inbox = self.inbox();
         let Inbox { reaped, ready } = &mut *inbox;
         self.ring.wait(timeout, !ready.is_empty(), reaped)?;

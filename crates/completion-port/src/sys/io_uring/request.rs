@@ -67,7 +67,7 @@ impl IoUring {
             // Written here when there is room (see `start`): the kernel would raise SIGPIPE.
             OpKind::Send if header.is_pipe() => poll(fd, libc::POLLOUT),
             OpKind::Send => send(fd, work),
-            OpKind::AcceptEach if self.rung.multishot_accept() => {
+            OpKind::AcceptEach if self.rung.multishot_accept() && self.owner.is_here() => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
             }
             OpKind::AcceptWith if matches!(work.detail, Detail::FirstData(_)) => {
@@ -140,14 +140,14 @@ impl IoUring {
         poll(fd, libc::POLLIN)
     }
 
-    /// Whether the next request of a continuing receive is one for many. Like any that leaves the choice of a buffer to the kernel, it
+    /// Whether the next request of a continuing receive is one for many, as whoever waits here asks. Like any that leaves the choice of a buffer to the kernel, it
     /// is refused while no buffer lies there.
     fn brings_many(&self, work: &mut Work) -> bool {
         if work.step == step::MANY {
             // That one is over.
             work.step = step::ONLY;
         }
-        work.step == step::ONLY && self.many.load(Relaxed) && self.refill()
+        work.step == step::ONLY && self.many.load(Relaxed) && self.owner.is_here() && self.refill()
     }
 }
 
