@@ -56,12 +56,15 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             if skips {
                 return Ok(Started::Done(packet(buffer)));
             }
-            // Behind the lock, as every packet is: a close that has been through it misses none.
+            // Behind the lock, as what a start brings always is: a close that has been through it misses none.
             inner.port.scheduler.push(packet(buffer));
             return Ok(Started::Pending(id));
         }
         let op = Operation::new(OpKind::Send, self.clone(), Context::One(context));
         let op = Place::new(op.with_buffer(buffer));
+        if skips && begun.is_none() {
+            op.header.try_at_once();
+        }
         let begun = begun.map(|result| result.map(Output::Bytes));
         let started = if skips {
             self.skipping(|sink| self.start_behind(direction, op, begun, sink))
@@ -91,11 +94,14 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
 }
 
 impl<K, T> Inner<K, T> {
-    /// What the system takes of these bytes at once, or why it will not take any. `None` if the send is to be started as any other.
+    /// What the system takes of these bytes at once, or why it will not take any. `None` if the send is to be started as any other: where
+    /// there is no room, the driver may find that out once more, which costs little beside the wait that follows.
     fn send_at_once(&self, direction: &Direction, bytes: &[u8]) -> Option<io::Result<usize>> {
+        if !sys::SENDS_AT_ONCE || self.role != Role::Stream {
+            return None;
+        }
         let socket = self.socket.as_ref().and_then(Socket::os)?;
-        let is_first = direction.is_free() && direction.refusal(self.port.queue_limit).is_none();
-        if !sys::SENDS_AT_ONCE || self.role != Role::Stream || !is_first {
+        if !direction.is_free() || direction.refusal(self.port.queue_limit).is_some() {
             return None;
         }
         match sys::send_now(socket, bytes) {

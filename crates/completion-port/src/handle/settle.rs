@@ -215,7 +215,7 @@ unsafe fn packet_of<K, T>(op: NonNull<Header>) -> Completion<K, T> {
 }
 
 /// Starts an operation that has nothing before it in its direction, unless it has begun already, with what has come of it. Its packet, if
-/// it is over at once, is brought in behind the lock.
+/// it is over at once, is brought in behind the lock. No driver knows of one that has begun.
 ///
 /// # Safety
 ///
@@ -234,7 +234,7 @@ pub(super) unsafe fn start_first<K: Send + Sync + 'static, T: Send + 'static>(
         None => unsafe { begin(inner, op) },
     };
     let Some(event) = event else { return };
-    // SAFETY: the event came from the start, so it is this thread's to settle.
+    // SAFETY: the event came from the start, or from what the caller did before one, so it is this thread's to settle.
     if unsafe { completes(&mut direction, &event) } {
         // SAFETY: it is over and named nowhere any more.
         sink(unsafe { packet_of(event.op) });

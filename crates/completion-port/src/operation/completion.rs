@@ -72,7 +72,7 @@ impl<K, T> Completion<K, T> {
         Self { handle, result, buffer: Buffer::new(), context, rest }
     }
 
-    /// Of an operation that has moved all the bytes of its buffer, or into it.
+    /// Of an operation that has moved all the bytes of its buffer, or into it. Most are: made at once, and not bit by bit, it is moved less.
     #[inline]
     pub(crate) fn whole(
         handle: Handle<K, T>,

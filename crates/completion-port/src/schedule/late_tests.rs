@@ -284,21 +284,31 @@ fn nor_for_longer_than_its_patience_if_none_is() {
     assert_eq!(scheduler.counters().released_by_age, 1);
 }
 
-/// It takes one and leaves the others to the watch, but for what has waited for too long.
+/// It takes one and leaves the others to the watch: if there is one, and unless waiters are to be woken eagerly, or the next has waited for
+/// too long.
 #[test]
-fn a_worker_that_comes_back_takes_one_and_the_next_has_waited_long_enough() {
-    for late in [false, true] {
+fn a_worker_that_comes_back_leaves_to_the_watch_what_is_for_the_watch() {
+    let comes_back = |change: fn(&Scheduler<u32>, &Clock)| {
         let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
         clock.crowd(true);
         scheduler.push(1);
         scheduler.push(2);
-        clock.advance(policy::PATIENCE + Duration::from_nanos(late.into()));
+        clock.advance(policy::PATIENCE);
+        change(&scheduler, &clock);
         let runs = scheduler.state().workers.iter().find(|(_, worker)| worker.counted).unwrap().0;
         let mut out = Vec::new();
         let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
         assert!(matches!(scheduler.begin(Some(runs), 1, &mut out, nobody), Ok(Next::Taken)));
-        assert_eq!((out[0], given(&scheduler, &parked)), (1, late.then_some(2)));
-    }
+        assert!(scheduler.state().watch.is_some(), "somebody keeps watch");
+        (out[0], given(&scheduler, &parked))
+    };
+    assert_eq!(comes_back(|_, _| {}), (1, None));
+    assert_eq!(comes_back(|_, clock| clock.advance(Duration::from_nanos(1))), (1, Some(2)));
+    let wary = |scheduler: &Scheduler<u32>, clock: &Clock| {
+        scheduler.state().wary = clock.now().checked_add(policy::WARY);
+    };
+    assert_eq!(comes_back(wary), (1, Some(2)));
+    comes_back(|scheduler, _| scheduler.state().watch = None);
 }
 
 /// What was ready in a driver, and left there for a while, has waited for as long.

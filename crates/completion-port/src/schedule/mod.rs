@@ -108,14 +108,6 @@ impl<P> Out<P> for Vec<P> {
     }
 }
 
-/// For who takes one.
-impl<P> Out<P> for Option<P> {
-    fn put(&mut self, packet: P) {
-        debug_assert!(self.is_none(), "one was asked for");
-        *self = Some(packet);
-    }
-}
-
 /// What a thread that asked for a packet is to do.
 pub(crate) enum Next {
     /// Packets were appended to its list.

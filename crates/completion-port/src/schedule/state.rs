@@ -235,6 +235,7 @@ impl<P> State<P> {
         while count < max
             && let Some((packet, since)) = self.ready.pop_front()
         {
+            // As `pop_oldest` does, with a move less.
             out.put(packet);
             self.counters.note_wait(now.saturating_duration_since(since));
             count += 1;
@@ -305,8 +306,11 @@ impl<P> State<P> {
         self.closed || self.parked.is_empty() && self.seats.is_empty()
     }
 
-    /// Whether a worker that has come back and taken what waited changes nothing for those who wait: packets wait for workers as before,
-    /// and somebody keeps watch. Then nothing is to be settled, which a busy worker need not find out the long way for each packet.
+    /// Whether a worker that has come back and taken what waited changes nothing for those who wait. Then nothing is to be settled, which
+    /// a busy worker need not find out the long way for each packet.
+    ///
+    /// As many run as before, and somebody keeps watch, so that packets wait for workers as before, but for one that has waited for too
+    /// long. And nobody has given up a driver in which there is something: that would have been seen to when it was given up.
     #[inline]
     pub(super) fn leaves_rest_to_watch(&self, now: Instant) -> bool {
         self.watch.is_some() && !self.is_eager(now) && !self.has_aged(now)

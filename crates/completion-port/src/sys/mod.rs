@@ -26,7 +26,8 @@
 //! - [`thread_state`]: whether a thread is blocked; `has_spare_processor`. [`punctual`]: sleeps that end on time.
 //! - [`send_now`], [`receive_now`], [`connect_now`]: plain calls that never wait.
 //! - [`memory`]: reserved memory whose pages can be given back one by one.
-//! - `ladder`: its drivers. [`SENDS_AT_ONCE`], [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`], [`OVER_COMES_LATER`]: what it does otherwise than others.
+//! - `ladder`: its drivers. [`SENDS_AT_ONCE`], [`SENDS_FILES`], [`SHUTDOWN_WAKES_READERS`],
+//!   [`OVER_COMES_LATER`]: what it does otherwise than others.
 //!
 //! A new driver implements `Driver`, is named in `choose`, and is done when the suite of the promises passes on it.
 

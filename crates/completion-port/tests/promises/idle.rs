@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use completion_port::{Buffer, DriverKind, OpKind};
+use completion_port::{Buffer, CompletionPort, DriverKind, OpKind};
 
 use crate::util::{
     child::alone,
@@ -23,6 +23,7 @@ use crate::util::{
 crate::on_each_driver!(
     nobody_moves_when_nothing_happens,
     who_has_started_to_accept_sleeps_while_another_takes_connections,
+    who_has_started_to_receive_sleeps_while_another_takes_datagrams,
     an_idle_connection_pins_no_buffer,
 );
 
@@ -82,40 +83,63 @@ fn who_has_started_to_accept_sleeps_while_another_takes_connections(driver: Driv
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let dialled = listener.try_clone().expect("a duplicate");
         let listener = port.associate(listener, ()).expect("associated");
-        let taken = AtomicUsize::new(0);
-        let (tell, told) = mpsc::channel();
-        thread::scope(|s| {
-            let (_over, over) = mpsc::channel::<()>();
-            let _close = port.close_on_drop();
-            s.spawn(|| {
-                while port.get().is_ok() {
-                    taken.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            until("it waits", || port.snapshot().waiting_threads == 1);
-            s.spawn(move || {
-                listener.accept_each(|| ()).expect("started");
-                tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("it listens");
-                // Until all is over.
-                let _ = over.recv();
-            });
-            let starter = told.recv().expect("it tells") as u32;
-            let cost = || other_threads()[&starter];
-            let connect = |count| {
-                let before = taken.load(Ordering::Relaxed);
-                for one in 1..=count {
-                    let _client = dial(&dialled);
-                    until("it is taken", || taken.load(Ordering::Relaxed) == before + one);
-                }
-            };
-            // The first is the starter's.
-            connect(1);
-            until("it sleeps", || cost().asleep);
-            let before = cost();
-            connect(50);
-            let switches = cost().switches_since(&before).expect("the system tells");
-            assert!(switches < 10, "it was woken {switches} times");
+        starter_sleeps(
+            &port,
+            move || _ = listener.accept_each(|| ()).expect("started"),
+            || drop(dial(&dialled)),
+        );
+    });
+}
+
+/// The same for each datagram.
+fn who_has_started_to_receive_sleeps_while_another_takes_datagrams(driver: DriverKind) {
+    alone(|| {
+        let port = open::<(), ()>(driver);
+        let [server, client] =
+            [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+        client.connect(server.local_addr().expect("bound")).expect("connected");
+        let server = port.associate(server, ()).expect("associated");
+        starter_sleeps(
+            &port,
+            move || _ = server.recv_from_each(|| ()).expect("started"),
+            || _ = client.send(b"hello").expect("sent"),
+        );
+    });
+}
+
+/// One thread starts something, and sleeps; another takes what comes, each time that `come` is called.
+fn starter_sleeps(port: &CompletionPort<(), ()>, start: impl FnOnce() + Send, come: impl Fn()) {
+    let taken = AtomicUsize::new(0);
+    let (tell, told) = mpsc::channel();
+    thread::scope(|s| {
+        let (_over, over) = mpsc::channel::<()>();
+        let _close = port.close_on_drop();
+        s.spawn(|| {
+            while port.get().is_ok() {
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
         });
+        until("it waits", || port.snapshot().waiting_threads == 1);
+        s.spawn(move || {
+            start();
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("it listens");
+            // Until all is over.
+            let _ = over.recv();
+        });
+        let starter = told.recv().expect("it tells") as u32;
+        let come = |times| {
+            let before = taken.load(Ordering::Relaxed);
+            for one in 1..=times {
+                come();
+                until("it is taken", || taken.load(Ordering::Relaxed) == before + one);
+            }
+        };
+        // The first is the starter's.
+        come(1);
+        let before = when_asleep()[&starter];
+        come(50);
+        let switches = other_threads()[&starter].switches_since(&before);
+        assert!(switches < Some(10), "it was woken {switches:?} times");
     });
 }
 

@@ -26,6 +26,7 @@ crate::on_each_driver!(
     the_choice_is_that_of_all_clones_and_for_good,
     calls_that_return_an_id_bring_packets,
     a_refused_start_gives_everything_back,
+    a_send_after_the_ports_close_leaves_nothing,
     a_send_behind_another_waits_its_turn,
     a_send_that_goes_in_part_is_whole_later,
     a_receive_behind_another_waits_its_turn,
@@ -177,6 +178,16 @@ fn a_refused_start_gives_everything_back(driver: DriverKind) {
     server.close();
     assert_eq!(server.recv_lent_inline(4).unwrap_err().context, 4);
     assert_nothing_left(&port);
+}
+
+/// The socket is as before, for its peer: nothing leaves by it any more.
+fn a_send_after_the_ports_close_leaves_nothing(driver: DriverKind) {
+    let (port, server, mut client) = skipping(driver);
+    port.close();
+    assert_eq!(server.send_inline(with(b"late"), 1).unwrap_err().context, 1);
+    assert_eq!(server.send(with(b"late"), 2).unwrap_err().context, 2);
+    drop((server, port));
+    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
 }
 
 /// Makes room, so that the system would take more now. Tells how many bytes were there, or fit.

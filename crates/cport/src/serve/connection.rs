@@ -63,13 +63,13 @@ impl Connection {
     /// Whoever has started it asks afterwards whether the server [stops](Server::is_stopping): either the stop has seen this note and
     /// cancels the receive, or this thread sees the stop, and does so itself. All four steps are in one order (`SeqCst`).
     pub fn begin_reading(&self) {
-        self.reading.swap(true, SeqCst);
+        self.reading.store(true, SeqCst);
     }
 
     /// Notes that it has ended, always before the next operation starts. Nobody cancels that in its place: a stop has seen this note,
     /// or has cancelled the receive before this returns.
     pub fn end_reading(&self, server: &Server) {
-        self.reading.swap(false, SeqCst);
+        self.reading.store(false, SeqCst);
         if server.is_stopping() {
             drop(server.cancelling());
         }

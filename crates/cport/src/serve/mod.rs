@@ -150,7 +150,8 @@ impl Server {
         self.stop.get()
     }
 
-    /// Whether there is one, in one order with what is noted of [receives](Connection::begin_reading).
+    /// Whether there is one, asked in one order with what is noted of [receives](connection::Connection::begin_reading), as
+    /// [`Server::stopping`] is not.
     fn is_stopping(&self) -> bool {
         self.stopping.load(SeqCst)
     }

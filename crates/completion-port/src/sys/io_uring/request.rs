@@ -140,8 +140,8 @@ impl IoUring {
         poll(fd, libc::POLLIN)
     }
 
-    /// Whether the next request of a continuing receive is one for many, as whoever waits here asks. Like any that leaves the choice of a buffer to the kernel, it
-    /// is refused while no buffer lies there.
+    /// Whether the next request of a continuing receive is one for many, as whoever waits here asks. Like any that leaves the choice of a
+    /// buffer to the kernel, it is refused while no buffer lies there.
     fn brings_many(&self, work: &mut Work) -> bool {
         if work.step == step::MANY {
             // That one is over.
