@@ -622,10 +622,8 @@ impl<P> Scheduler<P> {
         state.take_drivers_of(Some(worker));
         // Dropped without the lock: it closes a file.
         let gone = state.workers.try_remove(worker);
-        let wakes = state.settle(self.bed.now());
-        drop(state);
+        self.settle(state, self.bed.now());
         drop(gone);
-        self.carry_out(wakes);
     }
 }
 
