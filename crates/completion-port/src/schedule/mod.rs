@@ -620,7 +620,7 @@ impl<P> Scheduler<P> {
         let mut state = self.state();
         state.uncount(Some(worker));
         state.take_drivers_of(Some(worker));
-        // Dropped without the lock: it closes a file.
+        // Dropped without the lock: on Windows that closes a handle.
         let gone = state.workers.try_remove(worker);
         self.settle(state, self.bed.now());
         drop(gone);

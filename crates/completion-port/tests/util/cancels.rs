@@ -114,9 +114,7 @@ impl<'a> Round<'a> {
         let field = Field::new(self.port, nowhere, room);
         thread::scope(|s| {
             let _close = self.port.close_on_drop();
-            for _ in 0..TAKERS {
-                s.spawn(|| self.take());
-            }
+            let takers: Vec<_> = (0..TAKERS).map(|_| s.spawn(|| self.take())).collect();
             let (this, field) = (&self, &field);
             let actors: Vec<_> =
                 (0..ACTORS).map(|actor| s.spawn(move || this.act(actor, field))).collect();
@@ -126,6 +124,8 @@ impl<'a> Round<'a> {
             until("every packet has come", || self.ledger.came() == self.cancels);
             assert_nothing_left(self.port);
             assert_eq!(self.port.close().len(), 0, "nothing was left for the close");
+            // The scope would not wait until they are gone: one that leaves the port as it exits may keep it for a moment.
+            takers.into_iter().for_each(|taker| taker.join().expect("no panic"));
         });
         drop(field);
         self.ledger.check();
