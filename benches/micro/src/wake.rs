@@ -132,14 +132,14 @@ pub fn in_turn_in_drivers(driver: DriverKind, cores: Cores, count: u64) -> Outco
     in_turn(&[Posts::new(driver)?, Posts::new(driver)?], cores, count)
 }
 
-/// A port in whose driver another thread sleeps, so that whoever waits here is parked.
-struct Parked {
+/// A port at which another thread waits, too, and came first.
+struct Beside {
     posts: Posts,
     /// Its waiter has been woken once.
     begun: AtomicBool,
 }
 
-impl Bell for Parked {
+impl Bell for Beside {
     fn ring(&self, _: &Thread) -> Outcome<()> {
         // The first packet must not find the other thread alone. Later ones wait for the waiter: it runs, and one may.
         if !self.begun.swap(true, Relaxed) {
@@ -155,15 +155,16 @@ impl Bell for Parked {
     }
 }
 
-/// The same by two ports, in the driver of each of which another thread sleeps: the waiters that are woken are parked, on a futex.
+/// The same by two ports, at each of which another thread waits since before. The first packet finds the newer one parked, on a futex; it
+/// keeps up, so that the driver is its own from then on, and the other one is parked.
 ///
 /// # Errors
 ///
 /// As for [`in_turn`]; or a thread that was to sleep on has been given a packet.
-pub fn in_turn_parked(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
-    let bell = || -> Outcome<Parked> {
+pub fn in_turn_beside(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
+    let bell = || -> Outcome<Beside> {
         let port = CompletionPort::builder().driver(driver).limit(1).build()?;
-        Ok(Parked { posts: Posts::from(port), begun: AtomicBool::new(false) })
+        Ok(Beside { posts: Posts::from(port), begun: AtomicBool::new(false) })
     };
     let bells = [bell()?, bell()?];
     let was_given = AtomicBool::new(false);
@@ -184,7 +185,7 @@ pub fn in_turn_parked(driver: DriverKind, cores: Cores, count: u64) -> Outcome<D
         in_turn(&bells, cores, count)
     });
     if was_given.load(Relaxed) {
-        Err("the thread in the driver was given a packet".into())
+        Err("the thread that came first was given a packet".into())
     } else {
         took
     }

@@ -18,7 +18,7 @@ use completion_port_micro::{
     Outcome, drivers,
     queue::{Crossbeam, Flume, Posts},
     transfer::Threads,
-    wake::{Cores, Futex, in_turn, in_turn_in_drivers, in_turn_parked},
+    wake::{Cores, Futex, in_turn, in_turn_in_drivers, in_turn_beside},
 };
 
 /// Fewer would be all noise.
@@ -90,8 +90,8 @@ fn wakes(work: &'static str, cores: Cores, count: u64) -> Contest {
             Box::new(move || in_turn_in_drivers(driver, cores, count)),
         ));
         entrants.push((
-            format!("port, {driver}, parked"),
-            Box::new(move || in_turn_parked(driver, cores, count)),
+            format!("port, {driver}, beside another waiter"),
+            Box::new(move || in_turn_beside(driver, cores, count)),
         ));
     }
     // A round trip is two of them.

@@ -362,6 +362,11 @@ impl Pool {
         self.starving.store(on, Ordering::SeqCst);
     }
 
+    /// Whether some receive may wait.
+    pub(crate) fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_wait(&self) {
         self.waited.fetch_add(1, Ordering::Relaxed);
     }

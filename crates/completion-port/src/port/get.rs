@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    cell::LazyCell,
     error::Error,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,7 +13,7 @@ use super::{Due, Shared, scheduling::Scheduling, shared::Hand, system};
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper, until},
+    schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper},
     sys::{Drivers, Event, SystemPort, Taken, Waited},
 };
 
@@ -252,15 +253,17 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         if waited.beside {
             return Ok(Next::Beside);
         }
-        let now = shared.drivers.now();
-        let left = until(deadline, now);
+        // Read once, and only if somebody asks: of a wait that has no end, nobody does.
+        let now = LazyCell::new(|| shared.drivers.now());
+        let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(*now));
+        let left = until(deadline);
         if looked && left == Some(Duration::ZERO) {
             return Ok(Next::TimedOut);
         }
         // Timers are with the first driver.
         let first = seat.seating.drivers.contains(0);
         let (timer, exactly) = if first { shared.timers.sleep() } else { (None, false) };
-        let to_timer = until(timer, now);
+        let to_timer = until(timer);
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
         let asleep =
@@ -269,7 +272,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let queued = asleep.is_none() && sleep != Some(Duration::ZERO);
         let most = if queued { usize::MAX } else { max.max(AT_ONCE) };
         let sleep = match asleep {
-            Some(look) => [sleep, until(look, now)].into_iter().flatten().min(),
+            Some(look) => [sleep, until(look)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
         };
         if (exactly || asleep.flatten().is_some()) && punctual.is_none() {
@@ -328,10 +331,13 @@ pub(super) fn look_around<K: Send + Sync + 'static, T: Send + 'static>(
     while let Some((starved, holder)) = shared.next_starved() {
         panic = panic.or(guarded(|| starved.revive(holder, sink)));
     }
-    let now = shared.drivers.now();
-    for _ in 0..DUE_AT_ONCE {
-        let Some(fired) = shared.timers.due(now, Due::comes_again) else { break };
-        panic = panic.or(guarded(|| shared.fire(fired, sink)));
+    // The clock is read only for them.
+    if shared.timers.any() {
+        let now = shared.drivers.now();
+        for _ in 0..DUE_AT_ONCE {
+            let Some(fired) = shared.timers.due(now, Due::comes_again) else { break };
+            panic = panic.or(guarded(|| shared.fire(fired, sink)));
+        }
     }
     shared.let_pool_relax();
     panic

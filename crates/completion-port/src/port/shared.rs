@@ -41,6 +41,8 @@ pub(crate) struct Shared<K: 'static, T: 'static> {
     starved: Mutex<StarvedList<K, T>>,
     /// Operations that have had their turn.
     deferred: Mutex<Vec<Aside<K, T>>>,
+    /// There may be some. Set and cleared behind that lock only.
+    deferring: AtomicBool,
     /// What those who drove drivers had in hand, empty now, for its memory.
     hands: Mutex<Vec<Hand<K, T>>>,
     /// Of those that have waited for a buffer, how many are with the driver again.
@@ -104,6 +106,7 @@ impl<K, T> Shared<K, T> {
             beside: Besides::default(),
             starved: Mutex::new(StarvedList { waiting: BTreeMap::new(), last_ticket: 0 }),
             deferred: Mutex::new(Vec::new()),
+            deferring: AtomicBool::new(false),
             hands: Mutex::new(Vec::new()),
             revived: AtomicUsize::new(0),
         }
@@ -201,6 +204,10 @@ impl<K, T> Shared<K, T> {
     /// The first receive that waits for a buffer, if there is one left for it, and the driver that holds it unless the pool does. Every
     /// starved receive has something to read, so those that were revived come back soon, and this is asked again then.
     pub(super) fn next_starved(&self) -> Option<(Aside<K, T>, Option<usize>)> {
+        // Who is roused for one finds it so, as in `take_deferred`.
+        if !self.pool.is_starving() {
+            return None;
+        }
         let mut starved = lock(&self.starved);
         if starved.waiting.is_empty() {
             self.pool.set_starving(false);
@@ -244,7 +251,11 @@ impl<K, T> Shared<K, T> {
 
     /// An operation has had its turn, and goes on when the holder of the seat has looked at the others.
     pub(crate) fn defer(&self, operation: Aside<K, T>) {
-        lock(&self.deferred).push(operation);
+        {
+            let mut deferred = lock(&self.deferred);
+            deferred.push(operation);
+            self.deferring.store(true, Ordering::Relaxed);
+        }
         self.scheduler.rouse();
     }
 
@@ -259,7 +270,13 @@ impl<K, T> Shared<K, T> {
     }
 
     pub(super) fn take_deferred(&self) -> Vec<Aside<K, T>> {
-        std::mem::take(&mut lock(&self.deferred))
+        // Whoever is roused for one finds this set: a lock of the scheduler's is between the two.
+        if !self.deferring.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut deferred = lock(&self.deferred);
+        self.deferring.store(false, Ordering::Relaxed);
+        std::mem::take(&mut deferred)
     }
 
     pub(super) fn starving(&self) -> usize {

@@ -102,6 +102,9 @@ impl<P> State<P> {
     pub(super) fn take_drivers_of(&mut self, worker: Option<usize>) -> usize {
         let Some(worker) = worker else { return 0 };
         let had = self.of_worker(worker);
+        if had.is_empty() {
+            return 0;
+        }
         had.iter().for_each(|driver| self.take_driver(driver));
         // Before it is asked what is in them; see `Scheduler::started`.
         sync::fence(sync::Ordering::SeqCst);

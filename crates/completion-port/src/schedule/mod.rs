@@ -241,18 +241,20 @@ impl<P> Scheduler<P> {
         if state.closed {
             return Ok(Next::Closed);
         }
-        let now = self.bed.now();
         let look = state.ready.is_empty() || *state.since_look(me) >= LOOK_AFTER;
         if look && state.may_run() {
             *state.since_look(me) = 0;
             if let Some(seating) = state.sit_where_needed(me) {
-                // There may be room now for one in the driver of another who runs.
-                let wakes = state.attend(now);
-                drop(state);
-                self.carry_out(wakes);
+                // There may be room now for one who is parked, in the driver of another who runs.
+                if !state.parked.is_empty() {
+                    let wakes = state.attend(self.bed.now());
+                    drop(state);
+                    self.carry_out(wakes);
+                }
                 return Ok(Next::Drive(seating));
             }
         }
+        let now = self.bed.now();
         if state.take(me, max, out, now) {
             state.settle_down(me);
             if !state.leaves_rest_to_watch(now) {
@@ -379,7 +381,7 @@ impl<P> Scheduler<P> {
         }
         // With somebody out, it may be the only one who can notice that they do not come back.
         let mut wakes = Wakes::default();
-        state.keep_watch(&mut wakes, self.bed.now());
+        state.keep_watch(&mut wakes, || self.bed.now());
         state.seats[seat].rest = Rest::Asleep(drivers.first().unwrap_or(0));
         let look = state.look_from(seat);
         drop(state);

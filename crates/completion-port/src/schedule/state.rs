@@ -322,7 +322,7 @@ impl<P> State<P> {
         if self.is_nobody_to_be_woken() {
             return wakes;
         }
-        self.keep_watch(&mut wakes, now);
+        self.keep_watch(&mut wakes, || now);
         while !self.ready.is_empty() && self.may_run() {
             let due = self.is_due(now);
             let aged = !due && !behind;

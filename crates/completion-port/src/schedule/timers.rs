@@ -16,7 +16,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ pub(crate) struct Timers<W> {
     base: Instant,
     /// Until when the sleeper sleeps, if nobody wakes it; 0 while it is awake, which an alarm never is. Raised behind the lock only.
     asleep_until: AtomicU64,
+    /// There may be some. Set and cleared behind the lock only.
+    any: AtomicBool,
     armed: Mutex<Armed<W>>,
 }
 
@@ -127,7 +129,12 @@ impl<W> Timers<W> {
             taken: 0,
             posting: 0,
         };
-        Self { base, asleep_until: AtomicU64::new(0), armed: Mutex::new(armed) }
+        Self {
+            base,
+            asleep_until: AtomicU64::new(0),
+            any: AtomicBool::new(false),
+            armed: Mutex::new(armed),
+        }
     }
 
     fn armed(&self) -> MutexGuard<'_, Armed<W>> {
@@ -149,6 +156,7 @@ impl<W> Timers<W> {
     pub(crate) fn arm(&self, of: Of, at: Option<Instant>, what: W) -> (TimerKey, bool) {
         let at = self.nanoseconds(at);
         let mut armed = self.armed();
+        self.any.store(true, Ordering::Relaxed);
         let slot = armed.occupy(of, what);
         armed.enter(slot, at);
         let key = armed.key(slot);
@@ -225,6 +233,8 @@ impl<W> Timers<W> {
     pub(crate) fn sleep(&self) -> (Option<Instant>, bool) {
         let armed = self.armed();
         let first = armed.first();
+        // None fires either, which would come back behind this.
+        self.any.store(armed.taken > 0, Ordering::Relaxed);
         self.asleep_until.store(first, Ordering::Relaxed);
         let owned = |node: &Node| armed.slots[node.slot as usize].list != NONE;
         let at = (first != NEVER).then(|| self.instant(first));
@@ -234,6 +244,11 @@ impl<W> Timers<W> {
     /// The sleeper is awake: it asks again before it sleeps.
     pub(crate) fn wake(&self) {
         self.asleep_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether there may be some. One that has just been armed may be missed; but not by who has been told to look for it.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
     }
 
     /// Takes one that is due. One that `comes_again` is then [told](Timers::fired) what becomes of it.

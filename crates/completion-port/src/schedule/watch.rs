@@ -191,7 +191,7 @@ impl<P> State<P> {
     }
 
     /// Somebody keeps watch, if that is needed and somebody waits.
-    pub(super) fn keep_watch(&mut self, wakes: &mut Wakes, now: Instant) {
+    pub(super) fn keep_watch(&mut self, wakes: &mut Wakes, now: impl FnOnce() -> Instant) {
         if self.watch.is_some() || !self.watchful || !self.is_watch_needed() {
             return;
         }
@@ -205,7 +205,7 @@ impl<P> State<P> {
         } else {
             return;
         };
-        let (due, interval) = (now + policy::SOON, policy::SOON);
+        let (due, interval) = (now() + policy::SOON, policy::SOON);
         self.watch = Some(Watch { by, due, interval, idle: 0 });
     }
 
