@@ -9,6 +9,7 @@ mod fs;
 mod handle;
 mod net;
 mod operation;
+mod pause;
 mod port;
 pub mod routine;
 mod schedule;

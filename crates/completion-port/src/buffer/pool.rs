@@ -195,6 +195,7 @@ impl Pool {
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
+        crate::pause::here();
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

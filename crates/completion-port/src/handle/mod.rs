@@ -112,6 +112,7 @@ impl<K, T> Drop for Inner<K, T> {
 impl<K, T> Inner<K, T> {
     pub(crate) fn side(&self, side: Side) -> MutexGuard<'_, Direction> {
         // No code of a user runs behind this lock.
+        crate::pause::here();
         self.sides[side as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -76,6 +76,7 @@ struct StarvedList<K: 'static, T: 'static> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code of a user runs behind these locks.
+    crate::pause::here();
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

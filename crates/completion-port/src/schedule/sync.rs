@@ -21,6 +21,7 @@ pub(crate) use std::{
 
 /// No code of a user runs behind these locks, so a poisoned one holds nothing broken.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    crate::pause::here();
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

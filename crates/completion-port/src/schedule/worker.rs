@@ -55,6 +55,8 @@ impl Drop for Member {
     fn drop(&mut self) {
         if let Some(workplace) = self.workplace.upgrade() {
             workplace.leave(self.worker);
+            // Who has it last ends the port.
+            crate::pause::here();
         }
     }
 }

@@ -252,10 +252,12 @@ impl Ring {
     }
 
     fn reaping(&self) -> MutexGuard<'_, ()> {
+        crate::pause::here();
         self.reaping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pushing(&self) -> MutexGuard<'_, ()> {
+        crate::pause::here();
         self.pushing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -95,10 +95,12 @@ impl Readiness {
     }
 
     fn sockets(&self) -> MutexGuard<'_, Slab<[Lane; 2]>> {
+        crate::pause::here();
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        crate::pause::here();
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
