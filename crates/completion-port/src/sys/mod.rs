@@ -75,7 +75,10 @@ use windows as os;
 
 use self::beside::Beside;
 
-use crate::{buffer::Buffer, operation::Header};
+use crate::{
+    buffer::Buffer,
+    operation::{Header, OpKind},
+};
 
 /// A driver carries operations to the system and back.
 ///
@@ -226,6 +229,16 @@ pub(crate) struct Event {
 unsafe impl Send for Event {}
 
 impl Event {
+    /// How much a receive of a stream has brought.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the io_uring driver's
+    pub(crate) fn received(&self) -> Option<usize> {
+        // SAFETY: the event owns its operation, and the kind is a constant of it.
+        match (unsafe { self.op.as_ref() }.kind, &self.result) {
+            (OpKind::Recv | OpKind::RecvLent, Ok(Output::Bytes(bytes))) => Some(*bytes),
+            _ => None,
+        }
+    }
+
     pub(crate) fn last(op: NonNull<Header>, result: io::Result<Output>) -> Self {
         Self { op, result, more: false }
     }

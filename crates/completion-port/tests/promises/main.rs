@@ -53,6 +53,7 @@ mod idle;
 mod inline;
 #[cfg(target_os = "linux")]
 mod interference;
+mod large;
 mod leaks;
 mod many;
 mod one_packet;

@@ -1,7 +1,8 @@
 //! Receives of streams that wait with the kernel for readiness only, and are done here when it is their turn.
 //!
 //! In a crowd: what the kernel received the moment that it came would be out of the processor's caches long before its packet is taken
-//! ([`Backlog`](super::super::backlog::Backlog)). And where no buffer lies with the kernel that it could take.
+//! ([`Backlog`](super::super::backlog::Backlog)). Where messages are large: the buffers that lie with the kernel it takes in turn, so that
+//! each is cold by then, and the one that comes back last is the first to be used here. And where none lies there that it could take.
 
 use std::{
     io::ErrorKind::{Interrupted, WouldBlock},
@@ -19,7 +20,26 @@ use crate::{
 const CROWD: usize = if cfg!(completion_port_crowd) { 1 } else { 128 };
 const NO_CROWD: usize = if cfg!(completion_port_crowd) { 0 } else { 32 };
 
+/// Receives that bring more than that, on the average, are large: of a smaller one the second system call costs more than it saves
+/// (docs/performance.md).
+const LARGE: usize = 32 * 1024;
+
+/// Whether receives that have brought so much are large. `None` if that is not to be told.
+fn are_large(received: impl Iterator<Item = usize>) -> Option<bool> {
+    let (count, bytes) = received.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+    (count > 0).then_some(bytes > count * LARGE)
+}
+
 impl IoUring {
+    /// What was received now tells what is likely to come.
+    pub(super) fn look_at_sizes(&self, events: &[Event]) {
+        if let Some(large) = are_large(events.iter().filter_map(Event::received))
+            && large != self.large.load(Relaxed)
+        {
+            self.large.store(large, Relaxed);
+        }
+    }
+
     /// So many completions are to be acted on, and in one call `most` of those that are received here.
     pub(super) fn look_at_crowd(&self, count: usize, most: usize) {
         let goes_on = self.crowded.load(Relaxed) && count >= NO_CROWD;
@@ -31,7 +51,7 @@ impl IoUring {
         if header.is_pipe() {
             return false;
         }
-        if work.step == step::ONLY && self.crowded.load(Relaxed) {
+        if work.step == step::ONLY && (self.crowded.load(Relaxed) || self.large.load(Relaxed)) {
             work.step = step::POLLING;
         }
         work.step == step::POLLING
@@ -84,5 +104,21 @@ impl IoUring {
                 Some(Event::last(op, result.map(Output::Bytes)))
             }
         }
+    }
+}
+
+#[cfg(all(test, not(completion_port_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_tells_whether_receives_are_large() {
+        let are_large = |sizes: &[usize]| are_large(sizes.iter().copied());
+        assert_eq!(are_large(&[]), None);
+        assert_eq!(are_large(&[0]), Some(false));
+        assert_eq!(are_large(&[LARGE]), Some(false));
+        assert_eq!(are_large(&[LARGE + 1]), Some(true));
+        assert_eq!(are_large(&[64 * 1024, 64]), Some(true));
+        assert_eq!(are_large(&[64 * 1024, 64, 64]), Some(false));
     }
 }

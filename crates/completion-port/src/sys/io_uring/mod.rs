@@ -65,8 +65,10 @@ pub(crate) struct IoUring {
     /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
     many: AtomicBool,
     inbox: Mutex<Inbox>,
-    /// So much has been complete at once that receives of streams are done [`here`].
+    /// So much has been complete at once that receives of streams are done [`here`],
     crowded: AtomicBool,
+    /// ... or they have brought so much each.
+    large: AtomicBool,
 }
 
 /// What who waits has at hand.
@@ -117,6 +119,7 @@ impl IoUring {
             many: AtomicBool::new(true),
             inbox: Mutex::default(),
             crowded: AtomicBool::new(false),
+            large: AtomicBool::new(false),
         })
     }
 
@@ -239,6 +242,7 @@ impl Driver for IoUring {
         let Inbox { reaped, ready } = &mut *inbox;
         self.ring.wait(timeout, !ready.is_empty(), reaped)?;
         self.look_at_crowd(reaped.len() + ready.len(), most);
+        let before = events.len();
         let (mut answered, mut goes_on) = (0, false);
         let mut act = |event: Option<Event>| match event {
             Some(event) => events.push(event),
@@ -261,6 +265,7 @@ impl Driver for IoUring {
                 act(unsafe { self.receive(op) });
             },
         );
+        self.look_at_sizes(&events[before..]);
         self.ring.answered(answered);
         if goes_on {
             self.ring.submit();
