@@ -241,6 +241,7 @@ impl Test {
 
     fn check(&self) {
         assert_eq!(self.timers.first(), self.instant(self.first()));
+        assert!(self.timers.any() || self.model.is_empty());
         let posting = self.model.iter().filter(|one| matches!(one.of, Of::Posting(_))).count();
         assert_eq!(self.timers.posting(), posting);
         let armed = self.timers.armed();
@@ -265,7 +266,6 @@ proptest! {
     }
 }
 
-/// What a million take, and that it is given back.
 /// Who fires one that comes again need not be who sleeps until it is due: whoever has fallen asleep meanwhile knew nothing of it.
 #[test]
 fn one_that_comes_again_while_the_sleeper_sleeps_is_told() {
@@ -275,12 +275,14 @@ fn one_that_comes_again_while_the_sleeper_sleeps_is_told() {
     assert!(!timers.arm(Of::Posting(0), at(10), 1).1, "nobody sleeps");
     let fired = timers.due(at(10).expect("a time"), |_| true).expect("it is due");
     assert_eq!(timers.sleep().0, None, "nothing is armed at this moment");
+    assert!(timers.any(), "one will be");
     assert_eq!(timers.fired(fired.key, at(20), fired.what), Ok(true));
     timers.wake();
     let fired = timers.due(at(20).expect("a time"), |_| true).expect("it is due");
     assert_eq!(timers.fired(fired.key, at(30), fired.what), Ok(false), "the sleeper is awake");
 }
 
+/// What a million take, and that it is given back.
 #[test]
 fn a_burst_is_small_and_leaves_nothing() {
     const MANY: usize = 1_000_000;
@@ -306,4 +308,7 @@ fn a_burst_is_small_and_leaves_nothing() {
         assert_eq!((armed.slots.bytes(), armed.heap.bytes()), (0, 0));
     }
     assert_eq!(timers.disarm(Of::Posting(0), keys[0]), None);
+    assert!(timers.any(), "nobody has looked since");
+    timers.sleep();
+    assert!(!timers.any());
 }
