@@ -1,7 +1,7 @@
 //! Where threads are held up when tests want that, and nowhere otherwise.
 //!
 //! A thread that loses its processor at the wrong moment shows what a quiet machine hides for months. With `--cfg completion_port_pauses` one
-//! that is about to take a lock of the library, or has just left its port, now and then sleeps for some milliseconds or lets others go first:
+//! that is about to take a lock of the library, to read what is written behind one, or has just left its port, now and then sleeps for some milliseconds or lets others go first:
 //! some hundred times a second, where a busy machine does that once. The suites must pass all the same (`ci/pauses`).
 
 /// The calling thread may be held up here.
@@ -20,9 +20,10 @@ pub(crate) fn here() {
         time::Duration,
     };
 
-    /// Of so many times, one is a sleep and some are a step aside.
+    /// Of so many times, one is a sleep, and `ASIDE` are a step aside.
     const TIMES: u64 = 400;
     const ASIDE: u64 = 6;
+    /// In microseconds.
     const LONGEST: u64 = 4_000;
 
     thread_local! {
@@ -42,7 +43,7 @@ pub(crate) fn here() {
             drop(Condvar::new().wait_timeout(nobody, time));
         }
     };
-    // A thread that is ending has none.
+    // Where a thread that is ending has none any more.
     let Ok(drawn) = RANDOM.try_with(draw) else { return };
     match drawn % TIMES {
         0 => sleep(Duration::from_micros(drawn / TIMES % LONGEST)),

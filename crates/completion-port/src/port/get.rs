@@ -253,7 +253,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         if waited.beside {
             return Ok(Next::Beside);
         }
-        // Read once, and only if somebody asks: of a wait that has no end, nobody does.
+        // Read once, and only if there is an end to be reckoned with: a deadline, a timer, a look.
         let now = LazyCell::new(|| shared.drivers.now());
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(*now));
         let left = until(deadline);
@@ -332,6 +332,7 @@ pub(super) fn look_around<K: Send + Sync + 'static, T: Send + 'static>(
         panic = panic.or(guarded(|| starved.revive(holder, sink)));
     }
     // The clock is read only for them.
+    crate::pause::here();
     if shared.timers.any() {
         let now = shared.drivers.now();
         for _ in 0..DUE_AT_ONCE {

@@ -205,7 +205,8 @@ impl<K, T> Shared<K, T> {
     /// The first receive that waits for a buffer, if there is one left for it, and the driver that holds it unless the pool does. Every
     /// starved receive has something to read, so those that were revived come back soon, and this is asked again then.
     pub(super) fn next_starved(&self) -> Option<(Aside<K, T>, Option<usize>)> {
-        // Who is roused for one finds it so, as in `take_deferred`.
+        // Whoever is roused when a buffer comes back finds this set, as in `take_deferred`.
+        crate::pause::here();
         if !self.pool.is_starving() {
             return None;
         }
@@ -271,7 +272,8 @@ impl<K, T> Shared<K, T> {
     }
 
     pub(super) fn take_deferred(&self) -> Vec<Aside<K, T>> {
-        // Whoever is roused for one finds this set: a lock of the scheduler's is between the two.
+        // Whoever is roused for one finds this set: between the two is a lock of the scheduler's, or a nudge of the system's port.
+        crate::pause::here();
         if !self.deferring.load(Ordering::Relaxed) {
             return Vec::new();
         }

@@ -75,6 +75,7 @@ struct Handles {
 impl Inner {
     fn handles(&self) -> MutexGuard<'_, Handles> {
         // No code of a user runs behind this lock.
+        crate::pause::here();
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -139,6 +139,7 @@ impl<W> Timers<W> {
 
     fn armed(&self) -> MutexGuard<'_, Armed<W>> {
         // No code of a user runs behind this lock, and none is taken behind it.
+        crate::pause::here();
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

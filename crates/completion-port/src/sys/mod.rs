@@ -197,7 +197,8 @@ pub(crate) trait SystemPort: Send + Sync {
     /// Puts a packet of the library's in, of which the port has the number. It comes out of `take` once.
     fn post(&self, number: usize);
 
-    /// Has one more thread come out of `take`, with [`Taken::Nudge`]; one for all who ask before it does.
+    /// Has one more thread come out of `take`, with [`Taken::Nudge`]; one for all who ask before it does. It sees what each
+    /// of them has written before.
     fn nudge(&self);
 
     /// Nudges in so long, and at no other time that was asked for before.
@@ -232,7 +233,7 @@ impl Event {
     /// How much a receive of a stream has brought.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the io_uring driver's
     pub(crate) fn received(&self) -> Option<usize> {
-        // SAFETY: the event owns its operation, and the kind is a constant of it.
+        // SAFETY: an operation exists until its last event is settled, which is after this; and its kind is never written.
         match (unsafe { self.op.as_ref() }.kind, &self.result) {
             (OpKind::Recv | OpKind::RecvLent, Ok(Output::Bytes(bytes))) => Some(*bytes),
             _ => None,

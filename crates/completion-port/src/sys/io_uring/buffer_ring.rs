@@ -62,6 +62,7 @@ impl BufferRing {
         if self.ready() > self.most / 2 {
             return true;
         }
+        crate::pause::here();
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         // What was taken has been read.
         let room = self.most.saturating_sub(self.ready.load(Acquire));

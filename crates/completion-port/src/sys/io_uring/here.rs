@@ -22,7 +22,7 @@ const NO_CROWD: usize = if cfg!(completion_port_crowd) { 0 } else { 32 };
 
 /// Receives that bring more than that, on the average, are large: of a smaller one the second system call costs more than it saves
 /// (docs/performance.md).
-const LARGE: usize = 32 * 1024;
+const LARGE: usize = if cfg!(completion_port_crowd) { 0 } else { 32 * 1024 };
 
 /// Whether receives that have brought so much are large. `None` if that is not to be told.
 fn are_large(received: impl Iterator<Item = usize>) -> Option<bool> {
@@ -51,7 +51,11 @@ impl IoUring {
         if header.is_pipe() {
             return false;
         }
-        if work.step == step::ONLY && (self.crowded.load(Relaxed) || self.large.load(Relaxed)) {
+        // Into a buffer of the kernel's choice, that is.
+        let large = || {
+            header.kind == OpKind::RecvLent && self.buffers.is_some() && self.large.load(Relaxed)
+        };
+        if work.step == step::ONLY && (self.crowded.load(Relaxed) || large()) {
             work.step = step::POLLING;
         }
         work.step == step::POLLING
@@ -118,7 +122,7 @@ mod tests {
         assert_eq!(are_large(&[0]), Some(false));
         assert_eq!(are_large(&[LARGE]), Some(false));
         assert_eq!(are_large(&[LARGE + 1]), Some(true));
-        assert_eq!(are_large(&[64 * 1024, 64]), Some(true));
-        assert_eq!(are_large(&[64 * 1024, 64, 64]), Some(false));
+        assert_eq!(are_large(&[2 * LARGE + 1, 0]), Some(true));
+        assert_eq!(are_large(&[2 * LARGE + 1, 0, 0]), Some(LARGE == 0));
     }
 }

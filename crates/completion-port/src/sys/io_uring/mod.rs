@@ -67,7 +67,7 @@ pub(crate) struct IoUring {
     inbox: Mutex<Inbox>,
     /// So much has been complete at once that receives of streams are done [`here`],
     crowded: AtomicBool,
-    /// ... or they have brought so much each.
+    /// ... or they have brought so much each that those into buffers of the kernel's choice are.
     large: AtomicBool,
 }
 
@@ -98,7 +98,7 @@ mod step {
     pub(super) const WRITABLE: u8 = 6;
     /// ... and they go there.
     pub(super) const DRAINING: u8 = 7;
-    /// A receive is the kernel's, crowd or not.
+    /// A receive is the kernel's, whatever came before.
     pub(super) const KERNEL: u8 = 8;
 }
 
@@ -124,6 +124,7 @@ impl IoUring {
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        crate::pause::here();
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

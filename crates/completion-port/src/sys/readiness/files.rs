@@ -67,6 +67,7 @@ static CREW: Mutex<Crew> = Mutex::new(Crew { jobs: VecDeque::new(), threads: 0, 
 static WORK: Condvar = Condvar::new();
 
 fn crew() -> MutexGuard<'static, Crew> {
+    crate::pause::here();
     CREW.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -154,6 +155,7 @@ impl Files {
 
 impl Outbox {
     fn over(&self) -> MutexGuard<'_, Vec<Event>> {
+        crate::pause::here();
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -73,6 +73,7 @@ mod linux {
     static ASSOCIATED: LazyLock<[Mutex<HashSet<NonZeroU64>>; 16]> = LazyLock::new(Default::default);
 
     pub(super) fn associated(cookie: NonZeroU64) -> MutexGuard<'static, HashSet<NonZeroU64>> {
+        crate::pause::here();
         ASSOCIATED[cookie.get() as usize % 16].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

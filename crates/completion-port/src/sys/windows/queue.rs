@@ -140,7 +140,8 @@ impl Queue {
     pub(super) fn read(&self, entry: &OVERLAPPED_ENTRY) -> Option<Entry> {
         match entry.lpCompletionKey {
             WAKE => {
-                self.woken.store(false, Ordering::SeqCst);
+                // Not a mere store: what was written before a call of `wake` that asked for nothing more is to be seen from here on.
+                self.woken.swap(false, Ordering::SeqCst);
                 Some(Entry::Wake)
             }
             PACKET => Some(Entry::Packet(entry.lpOverlapped.addr())),
