@@ -1,8 +1,9 @@
 //! Where threads are held up when tests want that, and nowhere otherwise.
 //!
 //! A thread that loses its processor at the wrong moment shows what a quiet machine hides for months. With `--cfg completion_port_pauses` one
-//! that is about to take a lock of the library, to read what is written behind one, or has just left its port, now and then sleeps for some milliseconds or lets others go first:
-//! some hundred times a second, where a busy machine does that once. The suites must pass all the same (`ci/pauses`).
+//! that is about to take a lock of the library, to read what is written behind one, or has just left its port, now and then sleeps for some
+//! milliseconds or lets others go first: some hundred times a second, where a busy machine does that once. The suites must pass all the same
+//! (`ci/pauses`).
 
 /// The calling thread may be held up here.
 #[cfg(not(completion_port_pauses))]
