@@ -155,8 +155,8 @@ impl Bell for Beside {
     }
 }
 
-/// The same by two ports, at each of which another thread has waited since before. The first packet finds the newer one parked, on a futex; it
-/// keeps up, so that the driver is its own from then on, and the other one is parked.
+/// The same by two ports, at each of which another thread has waited since before. The first packet finds the newer one parked, on a
+/// futex; it keeps up, so that the driver is its own from then on, and the other one is parked.
 ///
 /// # Errors
 ///

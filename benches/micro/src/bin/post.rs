@@ -18,7 +18,7 @@ use completion_port_micro::{
     Outcome, drivers,
     queue::{Crossbeam, Flume, Posts},
     transfer::Threads,
-    wake::{Cores, Futex, in_turn, in_turn_in_drivers, in_turn_beside},
+    wake::{Cores, Futex, in_turn, in_turn_beside, in_turn_in_drivers},
 };
 
 /// Fewer would be all noise.

@@ -89,7 +89,7 @@ fn drain<K: Send + Sync + 'static, T: Send + 'static>(
         }
         drop(settle_all(shared, &mut hand.events, &mut hand.packets));
         packets.append(&mut hand.packets);
-        let left = until(deadline, shared.drivers.now());
+        let left = until(deadline, || shared.drivers.now());
         if (looked && left == Some(Duration::ZERO)) || in_flight(shared) == 0 {
             return;
         }

@@ -13,7 +13,7 @@ use super::{Due, Shared, scheduling::Scheduling, shared::Hand, system};
 use crate::{
     handle::settle,
     operation::Completion,
-    schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper},
+    schedule::{Next, Out, Punctual, Scheduler, Seating, Set, Sleeper, ThreadSleeper, until},
     sys::{Drivers, Event, SystemPort, Taken, Waited},
 };
 
@@ -255,15 +255,14 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         }
         // Read once, and only if there is an end to be reckoned with: a deadline, a timer, a look.
         let now = LazyCell::new(|| shared.drivers.now());
-        let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(*now));
-        let left = until(deadline);
+        let left = until(deadline, || *now);
         if looked && left == Some(Duration::ZERO) {
             return Ok(Next::TimedOut);
         }
         // Timers are with the first driver.
         let first = seat.seating.drivers.contains(0);
         let (timer, exactly) = if first { shared.timers.sleep() } else { (None, false) };
-        let to_timer = until(timer);
+        let to_timer = until(timer, || *now);
         let sleep = [left, to_timer].into_iter().flatten().min();
         // Asleep is who must be woken: not for a mere look.
         let asleep =
@@ -272,7 +271,7 @@ fn drive<K: Send + Sync + 'static, T: Send + 'static>(
         let queued = asleep.is_none() && sleep != Some(Duration::ZERO);
         let most = if queued { usize::MAX } else { max.max(AT_ONCE) };
         let sleep = match asleep {
-            Some(look) => [sleep, until(look)].into_iter().flatten().min(),
+            Some(look) => [sleep, until(look, || *now)].into_iter().flatten().min(),
             None => Some(Duration::ZERO),
         };
         if (exactly || asleep.flatten().is_some()) && punctual.is_none() {

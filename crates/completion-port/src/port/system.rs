@@ -46,7 +46,7 @@ pub(super) fn take<K: Send + Sync + 'static, T: Send + 'static>(
     let Some(_waiter) = queue.wait() else { return Err(GetError::Closed) };
     let mut held = Held { shared, queue, hand: shared.hand() };
     loop {
-        let left = until(deadline, shared.drivers.now());
+        let left = until(deadline, || shared.drivers.now());
         let hand = &mut held.hand;
         let beside = wait.take(queue.port(), &shared.drivers, max, left, &mut hand.taken);
         let looked_in_vain = hand.taken.is_empty() && left == Some(Duration::ZERO);
@@ -101,7 +101,7 @@ pub(super) fn settle<K: Send + Sync + 'static, T: Send + 'static>(
         panic = panic.or(more);
     }
     if nudged {
-        queue.set_alarm(|| until(shared.timers.sleep().0, shared.drivers.now()));
+        queue.set_alarm(|| until(shared.timers.sleep().0, || shared.drivers.now()));
     }
     shared.let_pool_relax();
     panic

@@ -629,9 +629,9 @@ impl<P> Scheduler<P> {
     }
 }
 
-/// How long until `deadline`; `None` for ever.
-pub(crate) fn until(deadline: Option<Instant>, now: Instant) -> Option<Duration> {
-    deadline.map(|deadline| deadline.saturating_duration_since(now))
+/// How long until `deadline`; `None` for ever, for which the clock is not asked.
+pub(crate) fn until(deadline: Option<Instant>, now: impl FnOnce() -> Instant) -> Option<Duration> {
+    deadline.map(|deadline| deadline.saturating_duration_since(now()))
 }
 
 #[cfg(all(test, not(completion_port_loom)))]

@@ -31,10 +31,10 @@ fn are_large(received: impl Iterator<Item = usize>) -> Option<bool> {
 }
 
 impl IoUring {
-    /// What was received now tells what is likely to come.
+    /// What was received now tells what is likely to come. It matters only where the kernel has buffers to choose from.
     pub(super) fn look_at_sizes(&self, events: &[Event]) {
-        if let Some(large) = are_large(events.iter().filter_map(Event::received))
-            && large != self.large.load(Relaxed)
+        if self.buffers.is_some()
+            && let Some(large) = are_large(events.iter().filter_map(Event::received))
         {
             self.large.store(large, Relaxed);
         }
@@ -51,10 +51,8 @@ impl IoUring {
         if header.is_pipe() {
             return false;
         }
-        // Into a buffer of the kernel's choice, that is.
-        let large = || {
-            header.kind == OpKind::RecvLent && self.buffers.is_some() && self.large.load(Relaxed)
-        };
+        // Of its choice is the buffer of a lent one.
+        let large = || header.kind == OpKind::RecvLent && self.large.load(Relaxed);
         if work.step == step::ONLY && (self.crowded.load(Relaxed) || large()) {
             work.step = step::POLLING;
         }
