@@ -1,7 +1,5 @@
 //! `Event`, and waits for events on threads that have no I/O of their own. (Alertable waits: tests/routine.)
 
-mod util;
-
 use std::{
     collections::HashSet,
     io::ErrorKind,
@@ -13,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::util::PATIENCE;
 use completion_port::event::{Event, wait_all, wait_any};
-use util::PATIENCE;
 
 #[track_caller]
 fn is_signaled(event: &Event) -> bool {

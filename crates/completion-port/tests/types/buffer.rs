@@ -1,7 +1,5 @@
 //! `Buffer`, against a `Vec<u8>`: owned, shared and lent.
 
-mod util;
-
 use std::sync::{Arc, LazyLock};
 
 use completion_port::{Buffer, CompletionPort, PoolOptions};

@@ -1,11 +1,9 @@
 //! `Addresses`: both ends of an accepted connection, also in the other family, and of a peer that has gone.
 
-mod util;
-
 use std::net::{TcpListener, TcpStream};
 
+use crate::util::{get, reset};
 use completion_port::{Addresses, CompletionPort};
-use util::{get, reset};
 
 #[test]
 fn are_those_of_the_connection() {
@@ -21,7 +19,9 @@ fn are_those_of_the_connection() {
         assert_eq!(done.addresses(), Some(Addresses { local: address, peer }));
         // What came with the connection is known for good.
         reset(client);
-        util::until("it is reset", || done.addresses() == Some(Addresses { local: address, peer }));
+        crate::util::until("it is reset", || {
+            done.addresses() == Some(Addresses { local: address, peer })
+        });
     }
 }
 

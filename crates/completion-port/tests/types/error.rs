@@ -1,14 +1,12 @@
 //! `Situation`: every row of the table in `error` that can be brought about, with the system's code kept.
 
-mod util;
-
 use std::{
     io::{self, Read, Write},
     time::Duration,
 };
 
+use crate::util::{codes, get, pair, pattern, reset, until};
 use completion_port::{Buffer, CompletionPort, TcpSocket, error::Situation};
-use util::{codes, get, pair, pattern, reset, until};
 
 fn port() -> CompletionPort<(), ()> {
     CompletionPort::builder().queue_limit(1).build().expect("a port")
@@ -172,14 +170,14 @@ fn codes_and_kinds_are_told_alike() {
 /// A reset is no end, and an end is no reset, for the plain socket beside us too: what these tests rest on.
 #[test]
 fn the_reset_of_these_tests_is_one() {
-    let (mut server, client) = util::connection();
+    let (mut server, client) = crate::util::connection();
     reset(client);
     let read = server.read(&mut [0; 8]);
     // Wine tells of a reset once, and its own server may have heard it already: it reads as an end then.
-    if !util::sys::is_wine() {
+    if !crate::util::sys::is_wine() {
         assert_eq!(read.expect_err("reset").kind(), io::ErrorKind::ConnectionReset);
     }
-    let (mut server, mut client) = util::connection();
+    let (mut server, mut client) = crate::util::connection();
     client.write_all(&pattern(0, 4)).expect("written");
     drop(client);
     let mut read = Vec::new();

@@ -1,14 +1,12 @@
 //! `Snapshot` and `InFlight`: what is in flight by kind and age, who waits, what the pool holds.
 
-mod util;
-
 use std::{collections::BTreeMap, net::TcpListener, thread, time::Duration};
 
+use crate::util::{get, pair, pattern, until};
 use completion_port::{
     Buffer, CompletionPort, OpKind, PoolOptions, Snapshot,
     simulated::{Faults, Network},
 };
-use util::{get, pair, pattern, until};
 
 fn kinds(snapshot: &Snapshot) -> Vec<(OpKind, usize)> {
     snapshot.in_flight.iter().map(|one| (one.kind, one.count)).collect()

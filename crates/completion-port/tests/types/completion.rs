@@ -1,11 +1,9 @@
 //! `Completion` and `OpKind`: what the promises do not say.
 
-mod util;
-
 use std::{io::Write, net::TcpListener, thread};
 
+use crate::util::{dial, get, pair};
 use completion_port::{Buffer, Completion, CompletionPort, OpKind};
-use util::{dial, get, pair};
 
 #[test]
 fn is_small_and_goes_to_any_thread() {

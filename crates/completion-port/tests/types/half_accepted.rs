@@ -1,11 +1,9 @@
 //! `HalfAccepted`: who is connected and silent. (More of it, on every driver, in tests/promises/accept_with.rs.)
 
-mod util;
-
 use std::{net::TcpListener, time::Duration};
 
+use crate::util::{dial, get, until};
 use completion_port::{Buffer, CompletionPort, HalfAccepted};
-use util::{dial, get, until};
 
 #[test]
 fn names_the_accept_the_peer_and_the_time() {
@@ -22,7 +20,7 @@ fn names_the_accept_the_peer_and_the_time() {
     });
     let half: HalfAccepted = listener.half_accepted()[0];
     assert_eq!((half.id, half.peer), (op, client.local_addr().ok()));
-    assert!(half.connected < util::PATIENCE);
+    assert!(half.connected < crate::util::PATIENCE);
     assert!(format!("{half:?}").contains("connected"));
     drop(client);
     assert_eq!(get(&port).result.expect("the peer's end"), 0);
@@ -32,6 +30,6 @@ fn names_the_accept_the_peer_and_the_time() {
 #[test]
 fn a_stream_and_a_key_have_none() {
     let port = CompletionPort::<(), ()>::new().expect("a port");
-    let (stream, _client) = util::pair(&port, ());
+    let (stream, _client) = crate::util::pair(&port, ());
     assert!(stream.half_accepted().is_empty() && port.key(()).half_accepted().is_empty());
 }

@@ -1,7 +1,5 @@
 //! `CompletionPort`, `Builder`, `CloseOnDrop` and `GetError`: what the promises do not say.
 
-mod util;
-
 use std::{
     cell::Cell,
     error::Error,
@@ -13,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::util::{get, pair, until};
 use completion_port::{Builder, CloseOnDrop, CompletionPort, GetError, PoolOptions};
-use util::{get, pair, until};
 
 /// One owner, shared by reference with every thread, though a context may be of no use to two threads at once.
 #[test]
@@ -81,7 +79,7 @@ fn many_operations_may_wait_but_not_without_bound() {
     let started = (0..).take_while(|n| server.recv_lent(*n).is_ok()).count();
     assert_eq!(started, 1 + 1024);
     assert_eq!(server.cancel_all(), started);
-    assert!(util::take(&port, started).iter().all(|done| done.result.is_err()));
+    assert!(crate::util::take(&port, started).iter().all(|done| done.result.is_err()));
 }
 
 #[test]

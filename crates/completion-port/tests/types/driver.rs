@@ -1,15 +1,13 @@
 //! `DriverKind`, `Rung`, `DriverChoice`, `probe` and `COMPLETION_PORT_DRIVER`.
 
-mod util;
-
 use std::{env, ffi::OsStr, io};
 
-use completion_port::{
-    CompletionPort, DRIVER_VARIABLE, DriverKind, Rung, probe, simulated::Network,
-};
-use util::{
+use crate::util::{
     child::alone_as,
     sys::{ladder, no_text},
+};
+use completion_port::{
+    CompletionPort, DRIVER_VARIABLE, DriverKind, Rung, probe, simulated::Network,
 };
 
 /// All that have a name.
@@ -77,7 +75,7 @@ fn with_variable(test: &str, value: Option<&OsStr>, body: impl FnOnce()) {
         };
         command.output()
     };
-    alone_as(test, run, body);
+    alone_as(&format!("driver::{test}"), run, body);
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! `PoolOptions` and `PoolSnapshot`, and the pool behind `CompletionPort::lend`.
 
-mod util;
-
 use std::{collections::BTreeSet, io::Write, thread, time::Duration};
 
+use crate::util::{child::alone_as, get, pair, pattern, proc::resident, until};
 use completion_port::{Buffer, CompletionPort, PoolOptions};
-use util::{child::alone_as, get, pair, pattern, proc::resident, until};
 
 fn port(pool: PoolOptions) -> CompletionPort<(), ()> {
     CompletionPort::builder().pool(pool).build().expect("a port")
@@ -13,7 +11,7 @@ fn port(pool: PoolOptions) -> CompletionPort<(), ()> {
 
 #[test]
 fn sizes_are_whole_pages() {
-    let page = util::sys::page_size();
+    let page = crate::util::sys::page_size();
     for (asked, got) in [
         (1, page),
         (page, page),
@@ -109,7 +107,7 @@ fn a_buffer_outlives_its_port() {
 #[test]
 fn memory_is_reserved_and_not_touched() {
     alone_as(
-        "memory_is_reserved_and_not_touched",
+        "pool::memory_is_reserved_and_not_touched",
         |command| command.output(),
         || {
             drop(port(PoolOptions::new()));
@@ -127,7 +125,7 @@ fn memory_is_reserved_and_not_touched() {
 fn what_is_in_steady_use_stays_resident_for_a_while() {
     const MANY: usize = 1000;
     alone_as(
-        "what_is_in_steady_use_stays_resident_for_a_while",
+        "pool::what_is_in_steady_use_stays_resident_for_a_while",
         |command| command.output(),
         || {
             let port = port(PoolOptions::new());

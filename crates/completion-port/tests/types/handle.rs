@@ -1,7 +1,5 @@
 //! `Handle`, `OpId`, `Source`, `NotAssociated` and `TcpSocket`: what the promises do not say.
 
-mod util;
-
 use std::{
     cell::Cell,
     collections::HashSet,
@@ -12,11 +10,11 @@ use std::{
     time::Duration,
 };
 
+use crate::util::{connection, get, pair, sys};
 use completion_port::{
     Buffer, CompletionPort, Handle, NotAssociated, OpId, TcpSocket, simulated::Network,
 };
 use socket2::SockRef;
-use util::{connection, get, pair, sys};
 
 #[test]
 fn is_one_pointer_and_goes_anywhere() {
@@ -128,7 +126,7 @@ fn an_unconnected_socket_is_a_source_and_a_descriptor() {
 #[test]
 fn an_ipv6_socket_is_made_for_an_ipv6_address() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
-        util::say("skipped: no IPv6 here");
+        crate::util::say("skipped: no IPv6 here");
         return;
     };
     let address = listener.local_addr().expect("bound");

@@ -1,7 +1,5 @@
 //! `Refused`: an error like others, and everything in it comes back.
 
-mod util;
-
 use std::{error::Error, io};
 
 use completion_port::{Buffer, CompletionPort, Refused};
