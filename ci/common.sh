@@ -46,7 +46,7 @@ die() {
 
 # Commands that cleanup runs, once the servers have ended.
 AT_EXIT=()
-# What runs side by side in on_each_driver.
+# What runs side by side, in on_each_driver for one.
 JOBS=()
 
 cleanup() {
