@@ -1,6 +1,7 @@
 //! Two threads wake each other in turn: each waits until the other has something for it.
 
 use std::{
+    net::TcpListener,
     sync::{
         Barrier,
         atomic::{
@@ -12,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use completion_port::{CompletionPort, DriverKind};
+use completion_port::{CompletionPort, DriverKind, Handle};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{
-    Outcome,
+    Outcome, Port, port,
     queue::{Posts, Queue},
 };
 
@@ -123,35 +124,69 @@ pub fn in_turn(bells: &[impl Bell; 2], cores: Cores, count: u64) -> Outcome<Dura
     })
 }
 
+/// The same by two ports that are only posted to: their waiters are parked.
+///
+/// # Errors
+///
+/// As for [`in_turn`].
+pub fn in_turn_parked(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
+    in_turn(&[Posts::new(driver)?, Posts::new(driver)?], cores, count)
+}
+
+/// A port with an accept that never comes: somebody is to sleep in its driver.
+struct InUse {
+    posts: Posts,
+    _listener: Handle<(), u64>,
+}
+
+impl InUse {
+    fn new(port: Port) -> Outcome<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = port.associate(listener, ()).map_err(|refused| refused.error)?;
+        listener.accept(0).map_err(|refused| refused.error)?;
+        Ok(Self { posts: Posts::from(port), _listener: listener })
+    }
+}
+
+impl Bell for InUse {
+    fn ring(&self, _: &Thread) -> Outcome<()> {
+        self.posts.put(0)
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        self.posts.take().map(drop)
+    }
+}
+
 /// The same by two ports, whose waiters sleep in the driver as the only waiter of a port does.
 ///
 /// # Errors
 ///
 /// As for [`in_turn`].
 pub fn in_turn_in_drivers(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
-    in_turn(&[Posts::new(driver)?, Posts::new(driver)?], cores, count)
+    in_turn(&[InUse::new(port(driver)?)?, InUse::new(port(driver)?)?], cores, count)
 }
 
 /// A port at which another thread waits, too, and came first.
 struct Beside {
-    posts: Posts,
+    in_use: InUse,
     /// Its waiter has been woken once.
     begun: AtomicBool,
 }
 
 impl Bell for Beside {
-    fn ring(&self, _: &Thread) -> Outcome<()> {
+    fn ring(&self, waiter: &Thread) -> Outcome<()> {
         // The first packet must not find the other thread alone. Later ones wait for the waiter: it runs, and one may.
         if !self.begun.swap(true, Relaxed) {
-            while self.posts.port.snapshot().waiting_threads < 2 {
+            while self.in_use.posts.port.snapshot().waiting_threads < 2 {
                 thread::yield_now();
             }
         }
-        self.posts.put(0)
+        self.in_use.ring(waiter)
     }
 
     fn wait(&self) -> Outcome<()> {
-        self.posts.take().map(drop)
+        self.in_use.wait()
     }
 }
 
@@ -164,21 +199,21 @@ impl Bell for Beside {
 pub fn in_turn_beside(driver: DriverKind, cores: Cores, count: u64) -> Outcome<Duration> {
     let bell = || -> Outcome<Beside> {
         let port = CompletionPort::builder().driver(driver).limit(1).build()?;
-        Ok(Beside { posts: Posts::from(port), begun: AtomicBool::new(false) })
+        Ok(Beside { in_use: InUse::new(port)?, begun: AtomicBool::new(false) })
     };
     let bells = [bell()?, bell()?];
     let was_given = AtomicBool::new(false);
     let took = thread::scope(|s| {
-        let _close = bells.each_ref().map(|bell| bell.posts.port.close_on_drop());
+        let _close = bells.each_ref().map(|bell| bell.in_use.posts.port.close_on_drop());
         for bell in &bells {
             s.spawn(|| {
-                if bell.posts.take().is_ok() {
+                if bell.in_use.posts.take().is_ok() {
                     was_given.store(true, Relaxed);
                     // Or those two would wait for ever.
-                    bells.iter().for_each(|bell| drop(bell.posts.port.close()));
+                    bells.iter().for_each(|bell| drop(bell.in_use.posts.port.close()));
                 }
             });
-            while bell.posts.port.snapshot().waiting_threads == 0 {
+            while bell.in_use.posts.port.snapshot().waiting_threads == 0 {
                 thread::yield_now();
             }
         }

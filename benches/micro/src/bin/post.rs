@@ -18,7 +18,7 @@ use completion_port_micro::{
     Outcome, drivers,
     queue::{Crossbeam, Flume, Posts},
     transfer::Threads,
-    wake::{Cores, Futex, in_turn, in_turn_beside, in_turn_in_drivers},
+    wake::{Cores, Futex, in_turn, in_turn_beside, in_turn_in_drivers, in_turn_parked},
 };
 
 /// Fewer would be all noise.
@@ -85,6 +85,10 @@ fn wakes(work: &'static str, cores: Cores, count: u64) -> Contest {
         ("flume".into(), pair(|c, n| in_turn(&[Flume::default(), Flume::default()], c, n))),
     ];
     for driver in drivers() {
+        entrants.push((
+            format!("port, {driver}, parked"),
+            Box::new(move || in_turn_parked(driver, cores, count)),
+        ));
         entrants.push((
             format!("port, {driver}, asleep in the driver"),
             Box::new(move || in_turn_in_drivers(driver, cores, count)),

@@ -201,6 +201,8 @@ impl<K: Send + Sync + 'static, T: Send + 'static> CompletionPort<K, T> {
     /// A buffer from the port's pool, empty, or `None` while as many are out as the pool's limit allows.
     #[must_use]
     pub fn lend(&self) -> Option<Buffer> {
+        // Whoever attends to the first driver lets the pool relax in time.
+        self.shared.scheduler.take_into_use();
         self.shared.pool.lend()
     }
 

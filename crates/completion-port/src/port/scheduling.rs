@@ -125,6 +125,13 @@ impl<P> Scheduling<P> {
         }
     }
 
+    /// The port is more than posted to from now on.
+    pub(super) fn take_into_use(&self) {
+        if let Self::Library(scheduler) = self {
+            scheduler.take_into_use();
+        }
+    }
+
     /// Something has changed beside operations (a timer, a buffer): somebody is to look.
     pub(crate) fn rouse(&self) {
         match self {

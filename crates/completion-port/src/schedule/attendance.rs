@@ -6,9 +6,11 @@
 //! - **a worker that is out**, and looks there when it comes back. It starts its operations in it: it is the worker's *home*;
 //! - **nobody**, if nothing is in it. As soon as something is, a waiter is sent, or one who sits elsewhere takes it along.
 //!
-//! The first driver is attended to even when nothing is in it: threads that are no workers start operations there, at any time. In
-//! another one it is the worker whose home it is that does. Whoever starts one in a driver that is not its home, or not any more by
-//! then, asks afterwards whether somebody attends to it ([`Scheduler::started`](super::Scheduler::started)).
+//! The first driver is attended to even when nothing is in it: threads that are no workers start operations there, at any time, and
+//! timers are with it. Not before the first of these: of a port that is only posted to, all waiters are parked, which wakes them sooner
+//! ([`Scheduler::take_into_use`](super::Scheduler::take_into_use)). In another driver it is the worker whose home it is that starts
+//! operations. Whoever starts one in a driver that is not its home, or not any more by then, asks afterwards whether somebody attends to it
+//! ([`Scheduler::started`](super::Scheduler::started)).
 
 use std::time::Instant;
 
@@ -61,7 +63,7 @@ pub(crate) struct Seating {
 impl<P> State<P> {
     /// Whether somebody must see to it.
     fn is_needed(&self, driver: usize) -> bool {
-        driver == 0 || self.bed.is_occupied(driver)
+        driver == 0 && self.in_use || self.bed.is_occupied(driver)
     }
 
     fn attended(&self, by: impl Fn(Attendant) -> bool) -> Set {

@@ -13,7 +13,7 @@ use std::{
 use super::{
     Bed, Next, Release, Scheduler, Seating, Waker, Waking, policy,
     state::Parked,
-    sync::Arc,
+    sync::{self, Arc},
     watch::{Outlook, Sight, Suspect},
 };
 use crate::sys::thread_state::{Observation, Observer, Seen};
@@ -149,6 +149,54 @@ fn it_does_not_wait_for_one_that_a_look_finds_out_for_long() {
     assert_eq!(given(&scheduler, &parked), None, "it may be about to come back");
     look_until(&scheduler, || scheduler.counters().released_by_watch == 1);
     assert_eq!(given(&scheduler, &parked), Some(1));
+}
+
+/// A second one runs, with packet 1, and has left two: from then on packets go past the lock, since somebody keeps watch.
+fn beside_a_second(scheduler: &StdArc<Scheduler<u32>>) -> (Busy, usize) {
+    let (busy, second) = Busy::enrol(scheduler, std::hint::spin_loop);
+    let mut out = Vec::new();
+    (1..4).for_each(|packet| scheduler.push(packet));
+    let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
+    assert!(matches!(scheduler.begin(Some(second), 1, &mut out, nobody), Ok(Next::Taken)));
+    scheduler.push(4);
+    assert_eq!(out, [1]);
+    assert_eq!(sync::lock(&scheduler.state).ready.len(), 2, "one has gone past the lock");
+    assert_eq!(scheduler.waiting().0, 3, "and is found");
+    (busy, second)
+}
+
+#[test]
+fn what_went_past_the_lock_is_there_for_who_helps() {
+    let Scene { clock, scheduler, parked, _burner } = scene(Waking::Late);
+    let _second = beside_a_second(&scheduler);
+    for packet in 5..7 {
+        scheduler.push(packet);
+    }
+    for _ in 0..2 {
+        clock.advance(policy::SOON);
+        look_and_see(&scheduler, Seen::Blocked, clock.now());
+    }
+    // Two places have come free: one for who was parked, and one for who sits in a driver.
+    assert_eq!(given(&scheduler, &parked), Some(2));
+    assert_eq!(scheduler.waiting().0, 3);
+    scheduler.push(7);
+    assert_eq!(
+        sync::lock(&scheduler.state).ready.len(),
+        4,
+        "nobody leaves packets to those who run"
+    );
+}
+
+#[test]
+fn and_when_nobody_runs_any_more() {
+    let Scene { scheduler, parked, _burner, .. } = scene(Waking::Late);
+    let (_busy, second) = beside_a_second(&scheduler);
+    scheduler.push(5);
+    for worker in [second, 0] {
+        assert!(scheduler.block(worker), "it ran");
+    }
+    assert_eq!(given(&scheduler, &parked), Some(2));
+    assert_eq!(scheduler.waiting().0, 3, "the rest is left to that one");
 }
 
 /// One that burns has not had the processor to itself between two looks, perhaps: looks until one has seen what it is to see.

@@ -81,7 +81,14 @@ impl Port {
         Self::with_drivers(1, limit)
     }
 
+    /// In use, so that somebody is to attend to the first driver.
     fn with_drivers(drivers: usize, limit: usize) -> Arc<Self> {
+        let port = Self::unused(drivers, limit);
+        port.scheduler.take_into_use();
+        port
+    }
+
+    fn unused(drivers: usize, limit: usize) -> Arc<Self> {
         let alarms = StdArc::new(Alarms {
             rung: Mutex::new(Set::default()),
             ring: Condvar::new(),
@@ -186,6 +193,41 @@ fn posts_from_two_threads_to_one_waiter() {
         got.sort_unstable();
         assert_eq!(got, [1, 2]);
         posters.into_iter().for_each(|poster| poster.join().unwrap());
+    });
+}
+
+/// With two packets there and nobody waiting, the worker that takes the first opens the inbox. A third one comes in past the lock while
+/// that worker takes the second and comes to wait: it is neither lost nor early.
+#[test]
+fn a_post_past_the_lock_is_taken() {
+    for new in [Port::unused, Port::with_drivers] {
+        check(move || {
+            let port = new(1, 1);
+            assert!(port.post(1) && port.post(2));
+            let worker = {
+                let port = port.clone();
+                thread::spawn(move || [(); 3].map(|()| port.get(None)))
+            };
+            assert!(port.post(3));
+            assert_eq!(worker.join().unwrap(), [Some(1), Some(2), Some(3)]);
+        });
+    }
+}
+
+/// It is refused, or what the close returns.
+#[test]
+fn a_post_past_the_lock_races_with_a_close() {
+    check(|| {
+        let port = Port::unused(1, 1);
+        assert!(port.post(1) && port.post(2));
+        assert_eq!(port.get(None), Some(1));
+        let poster = {
+            let port = port.clone();
+            thread::spawn(move || port.post(3))
+        };
+        let left = port.close();
+        let posted = poster.join().unwrap();
+        assert_eq!(left, if posted { vec![2, 3] } else { vec![2] });
     });
 }
 
@@ -331,6 +373,45 @@ fn a_change_is_not_slept_through() {
             port.sleep(seating);
         }
         changer.join().unwrap();
+    });
+}
+
+/// A thread that is no worker starts the first operation of a port while another one comes to wait: that one attends to it, although it
+/// was parked if it came before. An operation that nobody attends to would be a deadlock.
+#[test]
+fn the_first_operation_of_a_port_is_attended_to() {
+    check(|| {
+        let port = Port::unused(1, 1);
+        let waiter = {
+            let port = port.clone();
+            thread::spawn(move || {
+                let (out, sleeper) = (&mut Vec::new(), &mut ThreadSleeper);
+                let waker = || super::Sleeper::waker(&ThreadSleeper);
+                let next = match port.scheduler.begin(None, 1, out, waker) {
+                    Ok(next) => next,
+                    Err(parked) => port.scheduler.wait(&parked, 1, out, None, sleeper),
+                };
+                matches!(next, Next::Drive(_))
+            })
+        };
+        port.alarms.operations[0].fetch_add(1, Ordering::Relaxed);
+        port.scheduler.started_at(0, || None);
+        assert!(waiter.join().unwrap());
+    });
+}
+
+/// Waiters of a port that is only posted to are parked, the newest gets the packet, and nobody sits in the driver.
+#[test]
+fn a_post_wakes_who_is_parked_where_nothing_else_was_used() {
+    check(|| {
+        let port = Port::unused(1, 1);
+        let getter = {
+            let port = port.clone();
+            thread::spawn(move || port.get(None))
+        };
+        assert!(port.post(1));
+        assert_eq!(getter.join().unwrap(), Some(1));
+        assert_eq!(port.alarms.rung.lock().unwrap().iter().count(), 0, "no driver was rung");
     });
 }
 

@@ -23,13 +23,14 @@
 //!
 //! Where the system has a port of its own that decides all this, [`system`] has what is left to do.
 //!
-//! Where things are: [`state`], the transitions behind the one lock; [`attendance`], who has which driver; [`watch`], how those who are
+//! Where things are: [`state`], the transitions behind the one lock; [`inbox`], where packets go past it; [`attendance`], who has which driver; [`watch`], how those who are
 //! out are looked at; [`worker`], a thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can
 //! be chosen, and the figures.
 
 mod attendance;
 mod chunks;
 mod counters;
+mod inbox;
 mod policy;
 mod set;
 mod state;
@@ -55,8 +56,9 @@ pub(crate) use self::{
 };
 use self::{
     attendance::{Arrival, Attendant, Rest},
+    inbox::Inbox,
     state::{Parked, Slot, State, Wakes, Worker},
-    sync::{Arc, Mutex, MutexGuard, thread},
+    sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, thread},
     worker::Desk,
 };
 pub use self::{
@@ -94,6 +96,10 @@ pub(crate) struct Scheduler<P> {
     number: u64,
     workplace: OnceLock<Weak<dyn Workplace>>,
     bed: StdArc<dyn Bed>,
+    /// As in the state; for who starts operations.
+    in_use: AtomicBool,
+    /// As in the state; for who brings packets in.
+    inbox: StdArc<Inbox<P>>,
     state: Mutex<State<P>>,
 }
 
@@ -132,16 +138,21 @@ impl<P> Scheduler<P> {
     ) -> Self {
         // Found out now, while there are descriptors for it.
         let _ = Observation::here();
+        let state = State::new(bed.clone(), drivers, limit, waking, release);
         Self {
             number: worker::number(),
             workplace: OnceLock::new(),
-            bed: bed.clone(),
-            state: Mutex::new(State::new(bed, drivers, limit, waking, release)),
+            bed,
+            in_use: AtomicBool::new(state.in_use),
+            inbox: state.inbox.clone(),
+            state: Mutex::new(state),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {
-        sync::lock(&self.state)
+        let mut state = sync::lock(&self.state);
+        state.empty_inbox();
+        state
     }
 
     /// Restores the rules, and wakes who is to be woken for that. A busy worker comes by with every packet, so what is mostly so is asked
@@ -236,10 +247,14 @@ impl<P> Scheduler<P> {
         out: &mut impl Out<P>,
         waker: impl FnOnce() -> Waker,
     ) -> Result<Next, Arc<Parked<P>>> {
-        let mut state = self.state();
+        let mut state = sync::lock(&self.state);
         state.uncount(me);
         if state.closed {
             return Ok(Next::Closed);
+        }
+        if state.ready.len() < max {
+            // Not for each packet: those who bring more in would be held up by it.
+            state.empty_inbox();
         }
         let look = state.ready.is_empty() || *state.since_look(me) >= LOOK_AFTER;
         if look && state.may_run() {
@@ -257,6 +272,7 @@ impl<P> Scheduler<P> {
         let now = self.bed.now();
         if state.take(me, max, out, now) {
             state.settle_down(me);
+            state.open_inbox(now);
             if !state.leaves_rest_to_watch(now) {
                 self.settle(state, now);
             }
@@ -372,6 +388,8 @@ impl<P> Scheduler<P> {
         Seating { seat, drivers }: Seating,
     ) -> Option<Option<Instant>> {
         let mut state = self.state();
+        // Who sleeps is told of each.
+        state.shut_inbox();
         let to_take =
             state.seats[seat].reserved.is_some() || !state.ready.is_empty() && state.may_run();
         let changed = std::mem::take(&mut state.seats[seat].alarm)
@@ -485,24 +503,40 @@ impl<P> Scheduler<P> {
 
     fn started_at(&self, driver: usize, home: impl FnOnce() -> Option<usize>) -> bool {
         // The operation was counted before; see `State::take_drivers_of`.
-        sync::fence(sync::Ordering::SeqCst);
+        sync::fence(Ordering::SeqCst);
         if home() == Some(driver) {
             return true;
         }
         if driver != 0 {
             let state = self.state();
             self.settle(state, self.bed.now());
+        } else {
+            self.take_into_use();
         }
         false
     }
 
+    /// The port is more than posted to from now on: an operation or a timer is with the first driver, and somebody must see to that.
+    pub(crate) fn take_into_use(&self) {
+        // Set behind the lock, and only once: who finds it set comes after whoever saw to it that somebody attends.
+        if !self.in_use.load(Ordering::Acquire) {
+            let mut state = self.state();
+            state.in_use = true;
+            self.in_use.store(true, Ordering::Release);
+            self.settle(state, self.bed.now());
+        }
+    }
+
     /// Brings the packet of an operation in, from a thread that has no seat. After the close it is the closer's.
     pub(crate) fn push(&self, packet: P) {
-        self.push_to(self.state(), packet);
+        if let Err(packet) = self.inbox.put(packet, || self.bed.now()) {
+            self.push_to(self.state(), packet);
+        }
     }
 
     /// Brings a posted packet in, as [`Scheduler::push`] does, unless the port is closed.
     pub(crate) fn post(&self, packet: P) -> Result<(), P> {
+        let Err(packet) = self.inbox.put(packet, || self.bed.now()) else { return Ok(()) };
         let state = self.state();
         if state.closed {
             return Err(packet);
@@ -519,6 +553,7 @@ impl<P> Scheduler<P> {
 
     /// Something else has changed (a timer, a buffer): whoever has the first driver is to look again.
     pub(crate) fn rouse(&self) {
+        self.take_into_use();
         let mut wakes = Wakes::default();
         let mut state = self.state();
         state.alarm = true;
@@ -536,6 +571,7 @@ impl<P> Scheduler<P> {
         if std::mem::replace(&mut state.closed, true) {
             return false;
         }
+        state.shut_inbox();
         state.watch = None;
         let parked = std::mem::take(&mut state.parked);
         for one in &parked {

@@ -153,6 +153,11 @@ impl Real {
         Self { scheduler, bed, workers, parked, seated, doing }
     }
 
+    fn take_into_use(&mut self) {
+        self.scheduler.take_into_use();
+        self.run();
+    }
+
     fn get(&mut self, thread: usize) {
         let mut out = Vec::new();
         let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
@@ -258,11 +263,13 @@ impl Real {
     fn all_are_attended_to(&self) -> bool {
         let attended: Set =
             self.seated.values().flat_map(|seating| seating.drivers.iter()).collect();
-        let left = self.scheduler.state().left_to_workers();
+        let state = self.scheduler.state();
+        let (left, in_use) = (state.left_to_workers(), state.in_use);
+        drop(state);
         let fine = |driver| attended.contains(driver) || left.contains(driver);
         self.parked.is_empty() && self.seated.is_empty()
             || (0..self.bed.woken.len())
-                .filter(|driver| *driver == 0 || self.bed.is_occupied(*driver))
+                .filter(|driver| *driver == 0 && in_use || self.bed.is_occupied(*driver))
                 .all(fine)
     }
 }
@@ -295,7 +302,12 @@ fn history(seed: u64) {
     let mut next = 0;
     let mut log = Vec::new();
     let closes_at = 40 + rng.below(60);
+    // From then on the first driver is attended to whatever is in it; or never.
+    let used_at = rng.below(100);
     for step in 0..70 {
+        if step == used_at {
+            real.take_into_use();
+        }
         let thread = rng.below(threads);
         let doing = model.doing[thread];
         match (rng.below(10), doing) {

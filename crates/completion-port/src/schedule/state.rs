@@ -5,7 +5,6 @@
 //! head and says who is to be woken. Who has which driver is in [`super::attendance`].
 
 use std::{
-    collections::VecDeque,
     sync::Arc as StdArc,
     time::{Duration, Instant},
 };
@@ -15,21 +14,30 @@ use slab::Slab;
 use super::{
     Bed, Counters, Out, Release, Set, Waker, Waking,
     attendance::{Arrival, Attendant, Rest, Seat, Seating},
+    inbox::{Inbox, Queue},
     policy,
     sync::{self, Arc, Mutex, Thread},
     worker::Desk,
 };
 use crate::sys::thread_state::Observer;
 
+/// So many packets wait when the inbox is opened: fewer are taken before that pays.
+const MANY: usize = if cfg!(test) { 1 } else { 4 };
+
 pub(super) struct State<P> {
     pub bed: StdArc<dyn Bed>,
-    pub ready: VecDeque<(P, Instant)>,
+    pub ready: Queue<P>,
+    /// What is in it comes behind what is in `ready`.
+    pub inbox: StdArc<Inbox<P>>,
+    pub inbox_open: bool,
     /// The newest last.
     pub parked: Vec<Arc<Parked<P>>>,
     /// Those who sit in drivers.
     pub seats: Slab<Seat<P>>,
     /// Who has which driver.
     pub drivers: Vec<Attendant>,
+    /// The port has been more than posted to: somebody is to attend to the first driver, whatever is in it.
+    pub in_use: bool,
     pub arrivals: Arrival,
     pub workers: Slab<Worker>,
     /// Workers that came out with a packet and count as running.
@@ -126,6 +134,13 @@ pub(super) struct Wakes {
     pub rouse: Set,
 }
 
+impl Wakes {
+    pub(super) fn add(&mut self, others: Wakes) {
+        self.wakers.extend(others.wakers);
+        self.rouse = others.rouse.iter().fold(self.rouse, Set::with);
+    }
+}
+
 impl<P> State<P> {
     pub(super) fn new(
         bed: StdArc<dyn Bed>,
@@ -135,13 +150,17 @@ impl<P> State<P> {
         release: Release,
     ) -> Self {
         let kickable = bed.wants_kicks();
-        let watchful = bed.is_timely() && cfg!(not(completion_port_loom));
+        let timely = bed.is_timely();
         Self {
             bed,
-            ready: VecDeque::new(),
+            ready: Queue::new(),
+            inbox: StdArc::new(Inbox::new()),
+            inbox_open: false,
             parked: Vec::new(),
             seats: Slab::new(),
             drivers: vec![Attendant::Nobody; drivers],
+            // Who waits for no real time does not park: the driver tells it that nothing comes.
+            in_use: !timely,
             arrivals: 0,
             workers: Slab::new(),
             active: 0,
@@ -155,7 +174,7 @@ impl<P> State<P> {
             closer: None,
             watch: None,
             burning_since: None,
-            watchful,
+            watchful: timely && cfg!(not(completion_port_loom)),
             kickable,
             wary: None,
             alert: None,
@@ -295,6 +314,37 @@ impl<P> State<P> {
         Some(parked)
     }
 
+    /// What has been brought in past the lock is in the queue.
+    #[inline]
+    pub(super) fn empty_inbox(&mut self) {
+        if self.inbox_open {
+            self.inbox.empty_into(&mut self.ready);
+        }
+    }
+
+    /// The inbox is opened where there are many packets, and one more is left to those who run.
+    pub(super) fn open_inbox(&mut self, now: Instant) {
+        if !self.inbox_open && self.ready.len() >= MANY && self.leaves_packets(now) {
+            self.inbox_open = true;
+            self.inbox.open();
+        }
+    }
+
+    /// Every packet is brought in behind the lock from now on.
+    pub(super) fn shut_inbox(&mut self) {
+        if std::mem::take(&mut self.inbox_open) {
+            self.inbox.shut(&mut self.ready);
+        }
+    }
+
+    /// Whether one more packet would be left to workers that run, or to whoever comes to wait. It is that for as long as nobody changes
+    /// who waits, runs and keeps watch; that those who do are not eager any more, which time brings about, makes no difference to it.
+    fn leaves_packets(&self, now: Instant) -> bool {
+        let nobody_waits = self.parked.is_empty() && self.seats.is_empty();
+        let watched = self.watch.is_some() && self.active > 0 && !self.is_eager(now);
+        !self.closed && (nobody_waits || watched)
+    }
+
     /// Restores the rules: packets go to waiters, no driver is left alone, and somebody keeps watch where that is needed.
     pub(super) fn settle(&mut self, now: Instant) -> Wakes {
         self.settle_behind(now, false)
@@ -313,7 +363,7 @@ impl<P> State<P> {
     /// long. And nobody has given up a driver in which there is something: that would have been seen to when it was given up.
     #[inline]
     pub(super) fn leaves_rest_to_watch(&self, now: Instant) -> bool {
-        self.watch.is_some() && !self.is_eager(now) && !self.has_aged(now)
+        self.watch.is_some() && self.active > 0 && !self.is_eager(now) && !self.has_aged(now)
     }
 
     /// The same as [`State::settle`], where it may be known that those who run do not come back: no packet waits for them.
@@ -342,7 +392,13 @@ impl<P> State<P> {
             self.counters.released_by_watch += u64::from(behind && !due);
         }
         self.send_where_needed(&mut wakes, now);
-        self.counted(wakes)
+        let mut wakes = self.counted(wakes);
+        if self.inbox_open && !self.leaves_packets(now) {
+            // What comes to light by that is nobody's yet.
+            self.shut_inbox();
+            wakes.add(self.settle_behind(now, behind));
+        }
+        wakes
     }
 
     /// Only the second of these: no driver is left alone.

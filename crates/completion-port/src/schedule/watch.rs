@@ -150,7 +150,7 @@ impl<P> State<P> {
             }
         }
         let behind = !progress && !crowded && (burning || stuck);
-        let wakes = self.settle_behind(now, behind);
+        let mut wakes = self.settle_behind(now, behind);
         if seen.iter().any(|(seen, _)| !matches!(seen, Seen::First | Seen::Waiting)) {
             self.alert = now.checked_add(policy::WARY);
         }
@@ -178,6 +178,10 @@ impl<P> State<P> {
             if watch.idle >= policy::IDLE_LOOKS {
                 self.watch = None;
             }
+        }
+        if self.watch.is_none() {
+            // It may have been all that packets past the lock were left to.
+            wakes.add(self.settle(now));
         }
         (wakes, burning)
     }

@@ -1,0 +1,82 @@
+//! Where packets go past the scheduler's lock, while they need nobody to be woken: who posts and who takes would be in each other's way
+//! for each of them.
+//!
+//! It is open only while a packet more changes nothing for those who wait: because nobody does, or because they leave packets to workers
+//! that run ([`State::leaves_packets`](super::state::State::leaves_packets)). Whoever has the scheduler's lock finds what has come in
+//! behind what was in the queue before, and whoever changes what it was opened for shuts it first. So it is as if packets had been
+//! brought in behind the lock.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::sync::{self, AtomicBool, Mutex, Ordering};
+
+pub(super) type Queue<P> = VecDeque<(P, Instant)>;
+
+pub(super) struct Inbox<P> {
+    /// As behind the lock, a moment ago: who finds it shut need not take that.
+    is_open: AtomicBool,
+    /// There may be something in it. Whoever has put something in finds it set.
+    is_filled: AtomicBool,
+    contents: Mutex<Contents<P>>,
+}
+
+struct Contents<P> {
+    open: bool,
+    packets: Queue<P>,
+}
+
+impl<P> Inbox<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            is_open: AtomicBool::new(false),
+            is_filled: AtomicBool::new(false),
+            contents: Mutex::new(Contents { open: false, packets: Queue::new() }),
+        }
+    }
+
+    /// Brings a packet in; it comes back if the inbox is shut.
+    pub(super) fn put(&self, packet: P, now: impl FnOnce() -> Instant) -> Result<(), P> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(packet);
+        }
+        let now = now();
+        let mut contents = sync::lock(&self.contents);
+        if !contents.open {
+            return Err(packet);
+        }
+        contents.packets.push_back((packet, now));
+        self.is_filled.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// For who has the scheduler's lock, as what follows is.
+    pub(super) fn open(&self) {
+        sync::lock(&self.contents).open = true;
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Moves what has come in to the end of the queue.
+    pub(super) fn empty_into(&self, queue: &mut Queue<P>) {
+        if self.is_filled.load(Ordering::Relaxed) {
+            self.move_to(queue, &mut sync::lock(&self.contents));
+        }
+    }
+
+    /// The same, and nothing comes in any more.
+    pub(super) fn shut(&self, queue: &mut Queue<P>) {
+        self.is_open.store(false, Ordering::Relaxed);
+        let mut contents = sync::lock(&self.contents);
+        contents.open = false;
+        self.move_to(queue, &mut contents);
+    }
+
+    fn move_to(&self, queue: &mut Queue<P>, contents: &mut Contents<P>) {
+        self.is_filled.store(false, Ordering::Relaxed);
+        if queue.is_empty() {
+            // The memory of either is of use to the other.
+            std::mem::swap(queue, &mut contents.packets);
+        } else {
+            queue.append(&mut contents.packets);
+        }
+    }
+}
