@@ -251,7 +251,7 @@ impl<P> State<P> {
         self.counters.took_over += u64::from(matches!(self.drivers[driver], Attendant::Worker(_)));
         let seating = self.sit(parked.worker, Set::one(driver), parked.arrival);
         *sync::lock(&parked.slot) = Slot::Seat(seating);
-        wakes.wakers.push(parked.waker.clone());
+        wakes.push(parked.waker.clone());
         true
     }
 

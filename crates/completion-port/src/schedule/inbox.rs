@@ -34,12 +34,14 @@ impl<P> Inbox<P> {
         }
     }
 
+    /// Whether a packet is to be [put](Inbox::put) here, as far as can be told without the lock.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
     /// Brings a packet in; it comes back if the inbox is shut.
-    pub(super) fn put(&self, packet: P, now: impl FnOnce() -> Instant) -> Result<(), P> {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return Err(packet);
-        }
-        let now = now();
+    pub(super) fn put(&self, packet: P, now: Instant) -> Result<(), P> {
         let mut contents = sync::lock(&self.contents);
         if !contents.open {
             return Err(packet);

@@ -170,11 +170,12 @@ impl<P> Scheduler<P> {
     /// Wakes who is to be woken. The lock is free.
     #[inline]
     fn carry_out(&self, wakes: Wakes) {
-        if wakes.wakers.is_empty() && wakes.rouse.is_empty() {
+        if wakes.is_empty() {
             return;
         }
-        wakes.wakers.into_iter().for_each(Waker::wake);
-        wakes.rouse.iter().for_each(|driver| self.bed.wake(driver));
+        let rouse = wakes.rouse;
+        wakes.wakers().for_each(Waker::wake);
+        rouse.iter().for_each(|driver| self.bed.wake(driver));
     }
 
     /// What this is the scheduler of. Without it, threads that wait here are never counted.
@@ -256,8 +257,9 @@ impl<P> Scheduler<P> {
             // Not for each packet: those who bring more in would be held up by it.
             state.empty_inbox();
         }
-        let look = state.ready.is_empty() || *state.since_look(me) >= LOOK_AFTER;
-        if look && state.may_run() {
+        let looks =
+            (state.ready.is_empty() || *state.since_look(me) >= LOOK_AFTER) && state.may_run();
+        if looks {
             *state.since_look(me) = 0;
             if let Some(seating) = state.sit_where_needed(me) {
                 // There may be room now for one who is parked, in the driver of another who runs.
@@ -269,19 +271,26 @@ impl<P> Scheduler<P> {
                 return Ok(Next::Drive(seating));
             }
         }
-        let now = self.bed.now();
-        if state.take(me, max, out, now) {
-            state.settle_down(me);
-            state.open_inbox(now);
-            if !state.leaves_rest_to_watch(now) {
-                self.settle(state, now);
+        if !state.ready.is_empty() {
+            let now = self.bed.now();
+            if state.take(me, max, out, now) {
+                state.settle_down(me);
+                state.open_inbox(now);
+                if !state.leaves_rest_to_watch(now) {
+                    self.settle(state, now);
+                }
+                return Ok(Next::Taken);
             }
-            return Ok(Next::Taken);
         }
-        state.take_drivers_of(me);
+        if !looks {
+            state.take_drivers_of(me);
+        }
         let arrival = state.arrive();
         let parked = state.park(me, arrival, waker());
-        self.settle(state, now);
+        // With nothing in the queue, nobody who runs, and no packets past the lock, it has just been seen that all is in order.
+        if !looks || state.active > 0 || state.inbox_open {
+            self.settle(state, self.bed.now());
+        }
         Err(parked)
     }
 
@@ -529,26 +538,31 @@ impl<P> Scheduler<P> {
 
     /// Brings the packet of an operation in, from a thread that has no seat. After the close it is the closer's.
     pub(crate) fn push(&self, packet: P) {
-        if let Err(packet) = self.inbox.put(packet, || self.bed.now()) {
-            self.push_to(self.state(), packet);
-        }
+        let came_in = self.bring_in(packet, |_| false);
+        debug_assert!(came_in.is_ok(), "it is not refused");
     }
 
     /// Brings a posted packet in, as [`Scheduler::push`] does, unless the port is closed.
     pub(crate) fn post(&self, packet: P) -> Result<(), P> {
-        let Err(packet) = self.inbox.put(packet, || self.bed.now()) else { return Ok(()) };
-        let state = self.state();
-        if state.closed {
-            return Err(packet);
-        }
-        self.push_to(state, packet);
-        Ok(())
+        self.bring_in(packet, |state| state.closed)
     }
 
-    fn push_to(&self, mut state: MutexGuard<'_, State<P>>, packet: P) {
+    #[inline]
+    fn bring_in(&self, mut packet: P, is_refused: impl FnOnce(&State<P>) -> bool) -> Result<(), P> {
+        if self.inbox.is_open() {
+            match self.inbox.put(packet, self.bed.now()) {
+                Ok(()) => return Ok(()),
+                Err(back) => packet = back,
+            }
+        }
+        let mut state = self.state();
+        if is_refused(&state) {
+            return Err(packet);
+        }
         let now = self.bed.now();
         state.push(packet, now);
         self.settle(state, now);
+        Ok(())
     }
 
     /// Something else has changed (a timer, a buffer): whoever has the first driver is to look again.

@@ -16,7 +16,7 @@ use super::{
     attendance::{Arrival, Attendant, Rest, Seat, Seating},
     inbox::{Inbox, Queue},
     policy,
-    sync::{self, Arc, Mutex, Thread},
+    sync::{self, Arc, AtomicBool, Mutex, Thread},
     worker::Desk,
 };
 use crate::sys::thread_state::Observer;
@@ -75,6 +75,8 @@ pub(super) struct Parked<P> {
     pub slot: Mutex<Slot<P>>,
     pub arrival: Arrival,
     pub worker: Option<usize>,
+    /// It may be the one that does: the watch tells.
+    pub keeps_watch: AtomicBool,
 }
 
 pub(super) enum Slot<P> {
@@ -129,15 +131,37 @@ pub(super) enum Watcher<P> {
 #[derive(Default)]
 #[must_use]
 pub(super) struct Wakes {
-    pub wakers: Vec<Waker>,
+    /// Mostly it is one, for whom nothing is to be allocated.
+    first: Option<Waker>,
+    others: Vec<Waker>,
     /// The drivers whose sleepers are to be woken.
     pub rouse: Set,
 }
 
 impl Wakes {
+    pub(super) fn push(&mut self, waker: Waker) {
+        match &self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.others.push(waker),
+        }
+    }
+
     pub(super) fn add(&mut self, others: Wakes) {
-        self.wakers.extend(others.wakers);
         self.rouse = others.rouse.iter().fold(self.rouse, Set::with);
+        others.wakers().for_each(|waker| self.push(waker));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rouse.is_empty()
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len() + self.rouse.iter().count()
+    }
+
+    /// Those who are parked.
+    pub(super) fn wakers(self) -> impl Iterator<Item = Waker> {
+        self.first.into_iter().chain(self.others)
     }
 }
 
@@ -285,7 +309,8 @@ impl<P> State<P> {
         waker: Waker,
     ) -> Arc<Parked<P>> {
         let slot = Mutex::new(Slot::Waiting);
-        let parked = Arc::new(Parked { waker, slot, arrival, worker });
+        let parked =
+            Arc::new(Parked { waker, slot, arrival, worker, keeps_watch: AtomicBool::new(false) });
         let at = self.parked.partition_point(|other| other.arrival < arrival);
         self.parked.insert(at, parked.clone());
         parked
@@ -409,7 +434,7 @@ impl<P> State<P> {
     }
 
     fn counted(&mut self, wakes: Wakes) -> Wakes {
-        self.counters.wakes += wakes.wakers.len() as u64 + wakes.rouse.iter().count() as u64;
+        self.counters.wakes += wakes.count() as u64;
         wakes
     }
 
@@ -455,7 +480,7 @@ impl<P> State<P> {
             self.hand(parked.worker);
             self.counters.handed_off += 1;
             *sync::lock(&parked.slot) = Slot::Packet(packet);
-            wakes.wakers.push(parked.waker.clone());
+            wakes.push(parked.waker.clone());
         }
         true
     }

@@ -26,7 +26,7 @@ use std::{
 use super::{
     Release, Scheduler, policy,
     state::{Parked, State, Wakes, Watch, Watcher, Worker},
-    sync::Arc,
+    sync::{Arc, Ordering},
 };
 use crate::sys::thread_state::{Observer, Seen};
 
@@ -60,6 +60,10 @@ pub(super) struct Sight<'a> {
 impl<P> Scheduler<P> {
     /// When this waiter is to look next, if it keeps watch.
     pub(super) fn next_look(&self, parked: &Arc<Parked<P>>) -> Option<Instant> {
+        // Not by the lock, which each wait would take twice: whoever has this one keep watch wakes it behind that.
+        if !parked.keeps_watch.load(Ordering::Relaxed) {
+            return None;
+        }
         let state = self.state();
         state.watch.as_ref().filter(|watch| watch.is_by(parked)).map(|watch| watch.due)
     }
@@ -200,7 +204,9 @@ impl<P> State<P> {
             return;
         }
         let by = if let Some(oldest) = self.parked.first() {
-            wakes.wakers.push(oldest.waker.clone());
+            // Before it is woken, so that it finds that.
+            oldest.keeps_watch.store(true, Ordering::Relaxed);
+            wakes.push(oldest.waker.clone());
             Watcher::Parked(oldest.clone())
         } else if let Some(seat) = self.oldest_seat() {
             // It sleeps without an end, perhaps; awake, it asks before it falls asleep.
