@@ -4,7 +4,7 @@ use std::{io::Write, thread, time::Duration};
 
 use completion_port::{Buffer, DriverKind, GetError, OpKind};
 
-use crate::util::{assert_nothing_left, get, open, pair, take, until};
+use crate::util::{assert_nothing_left, both, get, open, pair, take, until};
 
 crate::on_each_driver!(
     come_back_unchanged,
@@ -86,73 +86,76 @@ fn wake_the_one_that_waits(driver: DriverKind) {
 
 fn are_each_seen_once_by_many_threads(driver: DriverKind) {
     const EACH: usize = 500;
-    let port = open::<(), Option<usize>>(driver);
-    let mut seen: Vec<usize> = thread::scope(|s| {
-        let takers: Vec<_> = (0..4)
-            .map(|_| {
-                s.spawn(|| {
-                    let mut seen = Vec::new();
-                    // `None` is the notes' stop packet.
-                    while let Some(number) = get(&port).context {
-                        seen.push(number);
-                    }
-                    seen
+    for port in both::<(), Option<usize>>(driver) {
+        let mut seen: Vec<usize> = thread::scope(|s| {
+            let takers: Vec<_> = (0..4)
+                .map(|_| {
+                    s.spawn(|| {
+                        let mut seen = Vec::new();
+                        // `None` is the notes' stop packet.
+                        while let Some(number) = get(&port).context {
+                            seen.push(number);
+                        }
+                        seen
+                    })
                 })
-            })
-            .collect();
-        let posters: Vec<_> = (0..4)
-            .map(|poster| {
-                let key = port.key(());
-                s.spawn(move || {
-                    (0..EACH).for_each(|n| key.post(0, Some(poster * EACH + n)).expect("open"))
+                .collect();
+            let posters: Vec<_> = (0..4)
+                .map(|poster| {
+                    let key = port.key(());
+                    s.spawn(move || {
+                        (0..EACH).for_each(|n| key.post(0, Some(poster * EACH + n)).expect("open"))
+                    })
                 })
-            })
-            .collect();
-        posters.into_iter().for_each(|poster| poster.join().expect("no panic"));
-        for _ in &takers {
-            port.key(()).post(0, None).expect("open");
-        }
-        takers.into_iter().flat_map(|taker| taker.join().expect("no panic")).collect()
-    });
-    seen.sort_unstable();
-    assert!(seen.into_iter().eq(0..4 * EACH), "each packet once");
-    assert_nothing_left(&port);
+                .collect();
+            posters.into_iter().for_each(|poster| poster.join().expect("no panic"));
+            for _ in &takers {
+                port.key(()).post(0, None).expect("open");
+            }
+            takers.into_iter().flat_map(|taker| taker.join().expect("no panic")).collect()
+        });
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..4 * EACH), "each packet once");
+        assert_nothing_left(&port);
+    }
 }
 
 /// The time of a waiter is up in the moment in which it is handed a packet.
 fn are_not_lost_to_a_timeout(driver: DriverKind) {
     const COUNT: usize = 3_000;
-    let port = open::<(), usize>(driver);
-    let key = port.key(());
-    let mut seen: Vec<usize> = thread::scope(|s| {
-        let takers: Vec<_> = (0..3)
-            .map(|taker| {
-                let port = &port;
-                s.spawn(move || {
-                    let mut seen = Vec::new();
-                    for time in 0.. {
-                        match port.get_timeout(Duration::from_micros((time * 7 + taker * 31) % 120))
-                        {
-                            Ok(done) => seen.push(done.context),
-                            Err(GetError::TimedOut) => {}
-                            Err(_) => break,
+    for port in both::<(), usize>(driver) {
+        let key = port.key(());
+        let mut seen: Vec<usize> = thread::scope(|s| {
+            let takers: Vec<_> = (0..3)
+                .map(|taker| {
+                    let port = &port;
+                    s.spawn(move || {
+                        let mut seen = Vec::new();
+                        for time in 0.. {
+                            match port
+                                .get_timeout(Duration::from_micros((time * 7 + taker * 31) % 120))
+                            {
+                                Ok(done) => seen.push(done.context),
+                                Err(GetError::TimedOut) => {}
+                                Err(_) => break,
+                            }
                         }
-                    }
-                    seen
+                        seen
+                    })
                 })
-            })
-            .collect();
-        for n in 0..COUNT {
-            key.post(0, n).expect("open");
-            for _ in 0..n % 200 {
-                std::hint::spin_loop();
+                .collect();
+            for n in 0..COUNT {
+                key.post(0, n).expect("open");
+                for _ in 0..n % 200 {
+                    std::hint::spin_loop();
+                }
             }
-        }
-        until("all are taken", || port.snapshot().packets == 0);
-        let left = port.close();
-        let taken = takers.into_iter().flat_map(|taker| taker.join().expect("no panic"));
-        taken.chain(left.into_iter().map(|done| done.context)).collect()
-    });
-    seen.sort_unstable();
-    assert!(seen.into_iter().eq(0..COUNT), "each packet once");
+            until("all are taken", || port.snapshot().packets == 0);
+            let left = port.close();
+            let taken = takers.into_iter().flat_map(|taker| taker.join().expect("no panic"));
+            taken.chain(left.into_iter().map(|done| done.context)).collect()
+        });
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..COUNT), "each packet once");
+    }
 }

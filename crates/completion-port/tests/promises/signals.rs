@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use completion_port::{CompletionPort, DriverKind, GetError};
+use completion_port::{DriverKind, GetError};
 
-use crate::util::{get, open, pair, pattern, until, while_read};
+use crate::util::{both, get, open, pair, pattern, until, while_read};
 
 crate::on_each_driver!(do_not_end_a_wait, do_not_tear_a_send);
 
@@ -54,47 +54,48 @@ impl Target {
     }
 }
 
-/// One thread sleeps in the driver and one behind it; both keep their time, and get their packets.
+/// One thread sleeps in the driver and one behind it, or both are parked; both keep their time, and get their packets.
 fn do_not_end_a_wait(driver: DriverKind) {
     handle_the_signal();
-    let port: CompletionPort<(), u32> = open(driver);
-    let time = Duration::from_millis(50);
-    let targets = [Target::default(), Target::default(), Target::default()];
-    let [one, other, timed] = &targets;
-    let wait = |target: &Target| {
-        target.is_me();
-        get(&port).context
-    };
-    let wait = &wait;
-    thread::scope(|s| {
-        let _close = port.close_on_drop();
-        let waiters = [s.spawn(move || wait(one)), s.spawn(move || wait(other))];
-        until("both wait", || port.snapshot().waiting_threads == 2);
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            targets.iter().for_each(Target::interrupt);
-            thread::sleep(Duration::from_millis(1));
-        }
-        // The last of them may be awake for a moment.
-        until("they wait still", || port.snapshot().waiting_threads == 2);
-        port.key(()).post(0, 1).expect("open");
-        port.key(()).post(0, 2).expect("open");
-        let contexts: u32 =
-            waiters.into_iter().map(|waiter| waiter.join().expect("no panic")).sum();
-        assert_eq!(contexts, 3, "each has one of the two");
-
-        let waiter = s.spawn(|| {
-            timed.is_me();
+    for port in both::<(), u32>(driver) {
+        let time = Duration::from_millis(50);
+        let targets = [Target::default(), Target::default(), Target::default()];
+        let [one, other, timed] = &targets;
+        let wait = |target: &Target| {
+            target.is_me();
+            get(&port).context
+        };
+        let wait = &wait;
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            let waiters = [s.spawn(move || wait(one)), s.spawn(move || wait(other))];
+            until("both wait", || port.snapshot().waiting_threads == 2);
             let begun = Instant::now();
-            (port.get_timeout(time), begun.elapsed())
+            while begun.elapsed() < time {
+                targets.iter().for_each(Target::interrupt);
+                thread::sleep(Duration::from_millis(1));
+            }
+            // The last of them may be awake for a moment.
+            until("they wait still", || port.snapshot().waiting_threads == 2);
+            port.key(()).post(0, 1).expect("open");
+            port.key(()).post(0, 2).expect("open");
+            let contexts: u32 =
+                waiters.into_iter().map(|waiter| waiter.join().expect("no panic")).sum();
+            assert_eq!(contexts, 3, "each has one of the two");
+
+            let waiter = s.spawn(|| {
+                timed.is_me();
+                let begun = Instant::now();
+                (port.get_timeout(time), begun.elapsed())
+            });
+            while !waiter.is_finished() {
+                timed.interrupt();
+                thread::sleep(Duration::from_millis(1));
+            }
+            let (result, took) = waiter.join().expect("no panic");
+            assert!(matches!(result, Err(GetError::TimedOut)) && took >= time, "{took:?}");
         });
-        while !waiter.is_finished() {
-            timed.interrupt();
-            thread::sleep(Duration::from_millis(1));
-        }
-        let (result, took) = waiter.join().expect("no panic");
-        assert!(matches!(result, Err(GetError::TimedOut)) && took >= time, "{took:?}");
-    });
+    }
 }
 
 fn do_not_tear_a_send(driver: DriverKind) {

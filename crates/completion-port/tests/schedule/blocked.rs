@@ -21,8 +21,8 @@ use completion_port::{
 
 use crate::{
     kit::{
-        Inside, Port, Puppet, SetOnDrop, a_moment, burn_until, exact, observes, open, post,
-        queued_and_running, waiting,
+        Inside, Port, Puppet, SetOnDrop, a_moment, burn_until, exact, observes, only_posted_to,
+        open, post, queued_and_running, waiting,
     },
     util::{PATIENCE, connection, for_good, until},
 };
@@ -57,7 +57,7 @@ enum Known {
     Observed,
 }
 
-/// S56, under each policy and with each number of threads that it should make no difference to.
+/// S56, under each policy, with each number of threads, and with ports in use and not, none of which should make a difference.
 ///
 /// What `ways` makes blocks the thread that calls it until the other is called.
 fn s56<B: FnOnce() + Send>(driver: DriverKind, known: Known, ways: impl Fn() -> (B, Wake)) {
@@ -74,8 +74,9 @@ fn s56_prepared<B: FnOnce() + Send>(
     if known == Known::Observed && !observes() {
         return;
     }
+    let ports = |others| [open, only_posted_to].map(|open| (others, open));
     for waking in [Waking::Eager, Waking::Late] {
-        for others in [1, 2] {
+        for (others, open) in [1, 2].into_iter().flat_map(ports) {
             if known == Known::Accounted {
                 let port = open(driver, 1, Release::Exact, waking);
                 let as_planned = s56_on(&port, known, others, &prepare, ways());

@@ -19,7 +19,20 @@ use crate::util::{PATIENCE, drivers::say_once, until};
 /// Packets of most tests are told apart by their contexts.
 pub type Port = CompletionPort<(), u32>;
 
+/// A port in use, as that of a server is: somebody is to sleep in its driver.
 pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
+    driver: DriverKind,
+    limit: usize,
+    release: Release,
+    waking: Waking,
+) -> CompletionPort<K, T> {
+    let port = only_posted_to(driver, limit, release, waking);
+    drop(port.lend());
+    port
+}
+
+/// A port of which all waiters are parked, until it is more than posted to.
+pub fn only_posted_to<K: Send + Sync + 'static, T: Send + 'static>(
     driver: DriverKind,
     limit: usize,
     release: Release,
@@ -32,6 +45,11 @@ pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
 /// NT's model as it stands: who is counted is known, and a waiter is woken as soon as the limit allows it.
 pub fn exact(driver: DriverKind, limit: usize) -> Port {
     open(driver, limit, Release::Exact, Waking::Eager)
+}
+
+/// The same, in use and only posted to.
+pub fn both(driver: DriverKind, limit: usize) -> [Port; 2] {
+    [open, only_posted_to].map(|port| port(driver, limit, Release::Exact, Waking::Eager))
 }
 
 /// Whether the port can see that a worker is blocked elsewhere; what needs that is skipped otherwise.

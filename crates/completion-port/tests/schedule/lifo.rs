@@ -13,7 +13,8 @@ use completion_port::{Buffer, DriverKind, GetError, routine};
 
 use crate::{
     kit::{
-        CLOSED, Port, Puppet, Step, a_moment, exact, post, queued_and_running, times_out, waiting,
+        CLOSED, Port, Puppet, Step, a_moment, both, exact, post, queued_and_running, times_out,
+        waiting,
     },
     util::{pair, take, until},
 };
@@ -44,71 +45,74 @@ fn line_up<'s>(port: &'s Port, puppets: &[Puppet<'s>]) -> Vec<Step<u32>> {
 
 /// S41. Whoever has a packet keeps its place, and the limit leaves room for all.
 fn the_newest_waiter_comes_first(driver: DriverKind) {
-    let port = exact(driver, THREADS);
-    thread::scope(|s| {
-        let _close = port.close_on_drop();
-        let puppets = [(); THREADS].map(|()| Puppet::new(s));
-        for round in 0..20 {
-            let mut steps = line_up(&port, &puppets);
-            for n in 0..THREADS as u32 {
-                post(&port, [round * 100 + n]);
-                let newest = steps.pop().expect("one is left");
-                assert_eq!(newest.end(), round * 100 + n, "S41");
-                waiting(&port, steps.len());
-                assert!(!steps.iter_mut().any(Step::is_over), "S41: the older ones wait");
+    for port in both(driver, THREADS) {
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            let puppets = [(); THREADS].map(|()| Puppet::new(s));
+            for round in 0..20 {
+                let mut steps = line_up(&port, &puppets);
+                for n in 0..THREADS as u32 {
+                    post(&port, [round * 100 + n]);
+                    let newest = steps.pop().expect("one is left");
+                    assert_eq!(newest.end(), round * 100 + n, "S41");
+                    waiting(&port, steps.len());
+                    assert!(!steps.iter_mut().any(Step::is_over), "S41: the older ones wait");
+                }
+                assert_eq!(queued_and_running(&port), (0, THREADS));
             }
-            assert_eq!(queued_and_running(&port), (0, THREADS));
-        }
-    });
+        });
+    }
 }
 
 /// S41, S43: the oldest packet for the newest waiter, and so on.
 fn so_it_is_when_all_packets_come_at_once(driver: DriverKind) {
-    let port = exact(driver, THREADS);
-    thread::scope(|s| {
-        let _close = port.close_on_drop();
-        let puppets = [(); THREADS].map(|()| Puppet::new(s));
-        for _ in 0..100 {
-            let steps = line_up(&port, &puppets);
-            post(&port, 0..THREADS as u32);
-            let got: Vec<u32> = steps.into_iter().rev().map(Step::end).collect();
-            assert_eq!(got, [0, 1, 2, 3], "by the newest waiter first");
-        }
-    });
+    for port in both(driver, THREADS) {
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            let puppets = [(); THREADS].map(|()| Puppet::new(s));
+            for _ in 0..100 {
+                let steps = line_up(&port, &puppets);
+                post(&port, 0..THREADS as u32);
+                let got: Vec<u32> = steps.into_iter().rev().map(Step::end).collect();
+                assert_eq!(got, [0, 1, 2, 3], "by the newest waiter first");
+            }
+        });
+    }
 }
 
 /// S41: the place in the line is that of the last wait.
 fn one_that_comes_back_is_the_newest(driver: DriverKind) {
-    let port = exact(driver, THREADS);
-    thread::scope(|s| {
-        let _close = port.close_on_drop();
-        let puppets = [(); THREADS].map(|()| Puppet::new(s));
-        let mut steps = line_up(&port, &puppets);
-        for n in 0..100 {
-            // Some of the newest go out, and come back in another order.
-            let out = 1 + n as usize % THREADS;
-            let mut returning = Vec::new();
-            for m in 0..out {
-                post(&port, [m as u32]);
-                let (at, step) = (THREADS - 1 - m, steps.pop().expect("it waits"));
-                assert_eq!(step.end(), m as u32, "S41");
-                returning.push(at);
+    for port in both(driver, THREADS) {
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            let puppets = [(); THREADS].map(|()| Puppet::new(s));
+            let mut steps = line_up(&port, &puppets);
+            for n in 0..100 {
+                // Some of the newest go out, and come back in another order.
+                let out = 1 + n as usize % THREADS;
+                let mut returning = Vec::new();
+                for m in 0..out {
+                    post(&port, [m as u32]);
+                    let (at, step) = (THREADS - 1 - m, steps.pop().expect("it waits"));
+                    assert_eq!(step.end(), m as u32, "S41");
+                    returning.push(at);
+                }
+                // The newest went out first and comes back first: it is the oldest of them now.
+                let mut line: Vec<usize> = (0..THREADS - out).collect();
+                for at in returning {
+                    steps.push(puppets[at].wait(&port, steps.len()));
+                    line.push(at);
+                }
+                for step in 0..THREADS {
+                    post(&port, [step as u32]);
+                    assert_eq!(steps.pop().expect("it waits").end(), step as u32, "S41: {line:?}");
+                }
+                steps = line_up(&port, &puppets);
             }
-            // The newest went out first and comes back first: it is the oldest of them now.
-            let mut line: Vec<usize> = (0..THREADS - out).collect();
-            for at in returning {
-                steps.push(puppets[at].wait(&port, steps.len()));
-                line.push(at);
-            }
-            for step in 0..THREADS {
-                post(&port, [step as u32]);
-                assert_eq!(steps.pop().expect("it waits").end(), step as u32, "S41: {line:?}");
-            }
-            steps = line_up(&port, &puppets);
-        }
-        post(&port, 0..THREADS as u32);
-        steps.into_iter().for_each(|step| _ = step.end());
-    });
+            post(&port, 0..THREADS as u32);
+            steps.into_iter().for_each(|step| _ = step.end());
+        });
+    }
 }
 
 /// S42: with a waiter, and room for it, a packet never shows to another caller. The waiter may be the one that sleeps in the driver.
@@ -186,31 +190,32 @@ fn at_the_limit_a_packet_waits(driver: DriverKind) {
 
 /// S48: at once, and nobody else is woken for it. Also below the limit: what nobody waited for when it came goes to who comes first.
 fn one_that_comes_back_takes_the_next(driver: DriverKind) {
-    let port = exact(driver, 1);
-    thread::scope(|s| {
-        let _close = port.close_on_drop();
-        let [waiter, worker] = [(); 2].map(|()| Puppet::new(s));
-        let mut waits = waiter.wait(&port, 0);
-        let works = worker.wait(&port, 1);
-        post(&port, [0]);
-        assert_eq!(works.end(), 0);
-        post(&port, 1..100);
-        let before = port.snapshot().scheduling;
-        for n in 1..100 {
-            assert_eq!(worker.get(&port).end(), n, "S48");
-            assert_eq!(queued_and_running(&port), (99 - n as usize, 1));
-        }
-        let after = port.snapshot().scheduling;
-        assert_eq!(
-            (after.handed_off, after.most_running),
-            (before.handed_off, 1),
-            "S48: it took them itself"
-        );
-        assert!(!waits.is_over(), "S48");
-        worker.exit();
-        post(&port, [100]);
-        assert_eq!(waits.end(), 100);
-    });
+    for port in both(driver, 1) {
+        thread::scope(|s| {
+            let _close = port.close_on_drop();
+            let [waiter, worker] = [(); 2].map(|()| Puppet::new(s));
+            let mut waits = waiter.wait(&port, 0);
+            let works = worker.wait(&port, 1);
+            post(&port, [0]);
+            assert_eq!(works.end(), 0);
+            post(&port, 1..100);
+            let before = port.snapshot().scheduling;
+            for n in 1..100 {
+                assert_eq!(worker.get(&port).end(), n, "S48");
+                assert_eq!(queued_and_running(&port), (99 - n as usize, 1));
+            }
+            let after = port.snapshot().scheduling;
+            assert_eq!(
+                (after.handed_off, after.most_running),
+                (before.handed_off, 1),
+                "S48: it took them itself"
+            );
+            assert!(!waits.is_over(), "S48");
+            worker.exit();
+            post(&port, [100]);
+            assert_eq!(waits.end(), 100);
+        });
+    }
 }
 
 /// S52: it runs, though without a packet, until it comes back or is gone.

@@ -44,6 +44,16 @@ pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
     CompletionPort::builder().driver(driver).build().expect("a probed driver can be had")
 }
 
+/// Two: one is in use, as that of a server is, so that somebody is to sleep in its driver; of the other, which is only posted to, all
+/// waiters are parked.
+pub fn both<K: Send + Sync + 'static, T: Send + 'static>(
+    driver: DriverKind,
+) -> [CompletionPort<K, T>; 2] {
+    let [in_use, only_posted_to] = [(); 2].map(|()| open(driver));
+    drop(in_use.lend());
+    [in_use, only_posted_to]
+}
+
 /// One for all connections of a process: a port of its own for each would use up the machine's.
 static LISTENER: LazyLock<Mutex<TcpListener>> =
     LazyLock::new(|| Mutex::new(TcpListener::bind("127.0.0.1:0").expect("a free port")));
