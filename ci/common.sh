@@ -46,13 +46,30 @@ die() {
 
 # Commands that cleanup runs, once the servers have ended.
 AT_EXIT=()
-# What runs side by side, in on_each_driver for one.
+# What runs side by side.
 JOBS=()
+
+# beside COMMAND...: starts it beside what follows, and `join_in` waits for it. It ends with the script, whatever it has started.
+beside() {
+  set -m
+  "$@" &
+  JOBS+=("$!")
+  set +m
+}
+
+# Waits for what was started `beside`. Fails if one of them does.
+join_in() {
+  local job status=0
+  for job in "${JOBS[@]}"; do wait "$job" || status=$?; done
+  JOBS=()
+  return "$status"
+}
 
 cleanup() {
   local status=$? pid command
   for pid in "${JOBS[@]}"; do
-    kill -TERM "$pid" 2>/dev/null || true
+    # What runs `beside` is a group of its own.
+    kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid" 2>/dev/null || true
   done
   for pid in "${SERVERS[@]}"; do
     kill -KILL "$pid" 2>/dev/null || true

@@ -135,9 +135,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
         let of = Of::Posting(inner.index);
         let (key, late) = inner.port.timers.arm(of, at, due(self.clone(), what));
         drop(direction);
-        if late {
-            inner.port.scheduler.rouse();
-        }
+        inner.port.scheduler.armed(late);
         Ok(TimerId(key))
     }
 
@@ -215,9 +213,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Handle<K, T> {
             late = timers.arm(of, at, Due::Expire(deadline)).1;
         }
         drop(direction);
-        if late {
-            inner.port.scheduler.rouse();
-        }
+        inner.port.scheduler.armed(late);
         true
     }
 }

@@ -125,6 +125,11 @@ impl<P> Scheduling<P> {
         }
     }
 
+    /// A timer was armed. Whoever sleeps for longer than to its time is to look again.
+    pub(crate) fn armed(&self, late: bool) {
+        if late { self.rouse() } else { self.take_into_use() }
+    }
+
     /// The port is more than posted to from now on.
     pub(super) fn take_into_use(&self) {
         if let Self::Library(scheduler) = self {

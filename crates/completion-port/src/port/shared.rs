@@ -306,8 +306,10 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
     pub(super) fn employ(self: &Arc<Self>) {
         let workplace: Weak<Self> = Arc::downgrade(self);
         self.scheduler.set_workplace(workplace);
-        // Nobody looks at the timers who is not told that there are any: also for the first.
-        self.timers.sleep();
+        if let Scheduling::System(_) = self.scheduler {
+            // Nobody looks at the timers who is not nudged: also for the first.
+            self.timers.sleep();
+        }
     }
 
     /// A buffer that comes back while a receive waits wakes the sleeper, who starts that receive again.

@@ -113,9 +113,10 @@ impl<P> State<P> {
         had.iter().count()
     }
 
-    /// A worker comes out: it has a home, if there is one left for it.
+    /// A worker comes out: it has a home, if there is one left for it. Not before the port is in use: it would have an operation there, and
+    /// nobody would have been told that one who attends is needed, for timers too.
     pub(super) fn settle_down(&mut self, worker: Option<usize>) {
-        let Some(worker) = worker else { return };
+        let Some(worker) = worker.filter(|_| self.in_use) else { return };
         if self.workers.get(worker).is_some_and(|worker| worker.desk.home().is_none())
             && let Some(driver) = self.attended(|by| by == Attendant::Nobody).first()
         {

@@ -3,8 +3,8 @@
 //!
 //! It is open only while a packet more changes nothing for those who wait: because nobody does, or because they leave packets to workers
 //! that run ([`State::leaves_packets`](super::state::State::leaves_packets)). Whoever has the scheduler's lock finds what has come in
-//! behind what was in the queue before, and whoever changes what it was opened for shuts it first. So it is as if packets had been
-//! brought in behind the lock.
+//! behind what was in the queue before, at the latest when that is empty. And whoever changes what the inbox was opened for shuts it, or
+//! is awake and looks once more before it sleeps. So it is as if packets had been brought in behind the lock.
 
 use std::{collections::VecDeque, time::Instant};
 

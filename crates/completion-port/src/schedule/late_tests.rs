@@ -107,6 +107,7 @@ struct Scene {
 fn scene(waking: Waking) -> Scene {
     let clock = Clock::new();
     let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
+    scheduler.take_into_use();
     let (burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol().0));
     let runs = Some(runs);
@@ -418,6 +419,7 @@ struct Pair {
 fn pair(waking: Waking, pass_time: fn()) -> (Pair, Vec<u32>) {
     let clock = Clock::new();
     let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
+    scheduler.take_into_use();
     let (_runs, runs) = Busy::enrol(&scheduler, pass_time);
     let (sleeps, _) = scheduler.enrol();
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
@@ -478,6 +480,7 @@ fn the_driver_of_a_blocked_worker_is_there_for_who_comes_next() {
 fn who_goes_out_during_a_look_is_watched() {
     let clock = Clock::new();
     let scheduler = Scheduler::<u32>::new(clock.clone(), 1, 2, Waking::Late, Release::Observed);
+    scheduler.take_into_use();
     let [first, keeper] = [(); 2].map(|()| Some(scheduler.enrol().0));
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));
     let mut out = Vec::new();
@@ -508,6 +511,7 @@ fn relieved() -> (Pair, usize, Vec<u32>) {
     let clock = Clock::new();
     let scheduler =
         StdArc::new(Scheduler::new(clock.clone(), 1, 1, Waking::Late, Release::Observed));
+    scheduler.take_into_use();
     let (_runs, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let (sleeps, _) = scheduler.enrol();
     let nobody = || Waker::Elsewhere(StdArc::new(|| {}));

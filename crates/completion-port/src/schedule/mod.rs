@@ -23,9 +23,9 @@
 //!
 //! Where the system has a port of its own that decides all this, [`system`] has what is left to do.
 //!
-//! Where things are: [`state`], the transitions behind the one lock; [`inbox`], where packets go past it; [`attendance`], who has which driver; [`watch`], how those who are
-//! out are looked at; [`worker`], a thread as a worker of a port, and [`blocking`]; [`waker`], how a thread waits; [`policy`], what can
-//! be chosen, and the figures.
+//! Where things are: [`state`], the transitions behind the one lock; [`inbox`], where packets go past it; [`attendance`], who has which
+//! driver; [`watch`], how those who are out are looked at; [`worker`], a thread as a worker of a port, and [`blocking`]; [`waker`], how a
+//! thread waits; [`policy`], what can be chosen, and the figures.
 
 mod attendance;
 mod chunks;

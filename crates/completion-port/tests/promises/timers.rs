@@ -1,6 +1,7 @@
 //! Timers that post packets: not before their time, exactly one last packet, whatever ends them, and no wake-up for what is not due.
 
 use std::{
+    io::Write,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -25,6 +26,7 @@ crate::on_each_driver!(
     one_keeps_its_handle,
     cancels_race_with_what_is_due,
     a_maker_may_cancel_its_own_timer,
+    one_of_a_port_that_was_only_posted_to,
 );
 
 const MOMENT: Duration = Duration::from_millis(3);
@@ -318,4 +320,23 @@ fn a_maker_may_cancel_its_own_timer(driver: DriverKind) {
     assert!(done[1].last());
     drop(done);
     assert_nothing_armed(&port);
+}
+
+/// The worker has taken a post, has started something by that, and has waited for it in the driver. When that is over, nothing is with the
+/// driver, and a timer is armed all the same; then a deadline, of the only operation.
+fn one_of_a_port_that_was_only_posted_to(driver: DriverKind) {
+    let port = CompletionPort::builder().driver(driver).limit(1).build().expect("a probed driver");
+    let key = port.key(());
+    key.post(0, 0).expect("open");
+    assert_eq!(get(&port).context, 0);
+    let (server, mut client) = pair(&port, ());
+    server.recv_lent(1).expect("started");
+    client.write_all(b"x").expect("written");
+    assert_eq!(get(&port).context, 1);
+    key.timer(MOMENT, 2).expect("open");
+    assert_eq!(get(&port).context, 2);
+    let receive = server.recv_lent(3).expect("started");
+    assert!(server.expire(receive, MOMENT));
+    let done = get(&port);
+    assert_eq!((done.context, situation(&done.result)), (3, Some(Situation::TimedOut)));
 }
