@@ -72,8 +72,7 @@ impl<K: Send + Sync + 'static, T: Send + 'static> Shared<K, T> {
             return;
         }
         let at = self.deadline(Some(RELAX_AFTER));
-        if self.timers.arm(Of::Nobody, at, Due::Relax).1 {
-            self.scheduler.rouse();
-        }
+        let (_, late) = self.timers.arm(Of::Nobody, at, Due::Relax);
+        self.scheduler.armed(late);
     }
 }

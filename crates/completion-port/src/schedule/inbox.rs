@@ -13,16 +13,11 @@ use super::sync::{self, AtomicBool, Mutex, Ordering};
 pub(super) type Queue<P> = VecDeque<(P, Instant)>;
 
 pub(super) struct Inbox<P> {
-    /// As behind the lock, a moment ago: who finds it shut need not take that.
+    /// Who finds it shut need not take the lock, and who finds it open asks again behind that: it is shut before it is emptied for good.
     is_open: AtomicBool,
     /// There may be something in it. Whoever has put something in finds it set.
     is_filled: AtomicBool,
-    contents: Mutex<Contents<P>>,
-}
-
-struct Contents<P> {
-    open: bool,
-    packets: Queue<P>,
+    packets: Mutex<Queue<P>>,
 }
 
 impl<P> Inbox<P> {
@@ -30,7 +25,7 @@ impl<P> Inbox<P> {
         Self {
             is_open: AtomicBool::new(false),
             is_filled: AtomicBool::new(false),
-            contents: Mutex::new(Contents { open: false, packets: Queue::new() }),
+            packets: Mutex::new(Queue::new()),
         }
     }
 
@@ -42,43 +37,41 @@ impl<P> Inbox<P> {
 
     /// Brings a packet in; it comes back if the inbox is shut.
     pub(super) fn put(&self, packet: P, now: Instant) -> Result<(), P> {
-        let mut contents = sync::lock(&self.contents);
-        if !contents.open {
+        let mut packets = sync::lock(&self.packets);
+        if !self.is_open() {
             return Err(packet);
         }
-        contents.packets.push_back((packet, now));
+        packets.push_back((packet, now));
         self.is_filled.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     /// For who has the scheduler's lock, as what follows is.
     pub(super) fn open(&self) {
-        sync::lock(&self.contents).open = true;
         self.is_open.store(true, Ordering::Relaxed);
     }
 
     /// Moves what has come in to the end of the queue.
     pub(super) fn empty_into(&self, queue: &mut Queue<P>) {
         if self.is_filled.load(Ordering::Relaxed) {
-            self.move_to(queue, &mut sync::lock(&self.contents));
+            self.move_to(queue);
         }
     }
 
     /// The same, and nothing comes in any more.
     pub(super) fn shut(&self, queue: &mut Queue<P>) {
         self.is_open.store(false, Ordering::Relaxed);
-        let mut contents = sync::lock(&self.contents);
-        contents.open = false;
-        self.move_to(queue, &mut contents);
+        self.move_to(queue);
     }
 
-    fn move_to(&self, queue: &mut Queue<P>, contents: &mut Contents<P>) {
+    fn move_to(&self, queue: &mut Queue<P>) {
+        let mut packets = sync::lock(&self.packets);
         self.is_filled.store(false, Ordering::Relaxed);
         if queue.is_empty() {
             // The memory of either is of use to the other.
-            std::mem::swap(queue, &mut contents.packets);
+            std::mem::swap(queue, &mut packets);
         } else {
-            queue.append(&mut contents.packets);
+            queue.append(&mut packets);
         }
     }
 }

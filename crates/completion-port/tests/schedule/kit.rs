@@ -14,7 +14,7 @@ use completion_port::{
     Buffer, Completion, CompletionPort, DriverKind, GetError, Observation, OpKind, Release, Waking,
 };
 
-use crate::util::{PATIENCE, drivers::say_once, until};
+use crate::util::{PATIENCE, drivers::say_once, put_to_use, until};
 
 /// Packets of most tests are told apart by their contexts.
 pub type Port = CompletionPort<(), u32>;
@@ -27,7 +27,7 @@ pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
     waking: Waking,
 ) -> CompletionPort<K, T> {
     let port = only_posted_to(driver, limit, release, waking);
-    drop(port.lend());
+    put_to_use(&port);
     port
 }
 

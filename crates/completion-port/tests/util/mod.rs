@@ -44,13 +44,17 @@ pub fn open<K: Send + Sync + 'static, T: Send + 'static>(
     CompletionPort::builder().driver(driver).build().expect("a probed driver can be had")
 }
 
-/// Two: one is in use, as that of a server is, so that somebody is to sleep in its driver; of the other, which is only posted to, all
-/// waiters are parked.
+/// The port is in use from now on, as that of a server is: somebody is to sleep in its driver.
+pub fn put_to_use<K: Send + Sync + 'static, T: Send + 'static>(port: &CompletionPort<K, T>) {
+    drop(port.lend());
+}
+
+/// Two: one is in use; of the other, which is only posted to, all waiters are parked.
 pub fn both<K: Send + Sync + 'static, T: Send + 'static>(
     driver: DriverKind,
 ) -> [CompletionPort<K, T>; 2] {
     let [in_use, only_posted_to] = [(); 2].map(|()| open(driver));
-    drop(in_use.lend());
+    put_to_use(&in_use);
     [in_use, only_posted_to]
 }
 
