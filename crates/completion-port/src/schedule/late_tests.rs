@@ -105,8 +105,12 @@ struct Scene {
 
 /// Limit 2. One burns the processor with packet 0; one sleeps in the second driver; one is parked, the newest.
 fn scene(waking: Waking) -> Scene {
+    scene_of(2, waking)
+}
+
+fn scene_of(limit: usize, waking: Waking) -> Scene {
     let clock = Clock::new();
-    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, 2, waking, Release::Observed));
+    let scheduler = StdArc::new(Scheduler::new(clock.clone(), 2, limit, waking, Release::Observed));
     scheduler.take_into_use();
     let (burner, runs) = Busy::enrol(&scheduler, std::hint::spin_loop);
     let [sleeps, waits] = [(); 2].map(|()| Some(scheduler.enrol().0));
@@ -503,6 +507,31 @@ fn who_goes_out_during_a_look_is_watched() {
     let sight = Sight { seen: &[], progress, help_wanted: false, spare: false };
     let _ = scheduler.state().judge(&sight, clock.now());
     assert!(scheduler.next_look(&parked).is_some());
+}
+
+/// A look takes a while, and somebody goes out meanwhile: that one may keep up, whoever else burns the processor.
+#[test]
+fn packets_wait_for_who_goes_out_during_a_look() {
+    for meanwhile in [true, false] {
+        let Scene { clock, scheduler, parked: _parked, _burner } = scene_of(3, Waking::Late);
+        clock.advance(policy::SOON);
+        assert!(!look_and_see(&scheduler, Seen::Running, clock.now()), "for the first time");
+        clock.advance(policy::SOON);
+        let Outlook { suspects, progress, .. } = scheduler.state().suspects(clock.now());
+        assert!(suspects.len() == 1 && !progress, "only one is out");
+        if meanwhile {
+            let second = scheduler.enrol().0;
+            scheduler.state().count(Some(second), clock.now());
+        }
+        scheduler.push(1);
+        let seen: Vec<_> = suspects.into_iter().map(|one| (Seen::Running, one)).collect();
+        let sight = Sight { seen: &seen, progress, help_wanted: false, spare: true };
+        let (wakes, burning) = scheduler.state().judge(&sight, clock.now());
+        scheduler.carry_out(wakes);
+        assert!(burning);
+        assert_eq!(scheduler.waiting().0, usize::from(meanwhile), "what waits");
+        assert_eq!(scheduler.counters().released_by_watch, u64::from(!meanwhile));
+    }
 }
 
 /// Limit 1, one driver. One is out, and a look finds that it does not come back: the other, who waits, sits in the driver, for the first
