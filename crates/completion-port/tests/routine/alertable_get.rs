@@ -41,6 +41,7 @@ crate::on_each_driver!(
     never_misses_what_comes_on_its_way_to_sleep,
     a_panic_comes_out_and_no_packet_is_lost,
     keeps_the_deadlines_of_the_thread,
+    hands_over_what_the_thread_has_started,
     of_many_threads_loses_nothing,
 );
 
@@ -554,6 +555,23 @@ fn keeps_the_deadlines_of_the_thread(driver: DriverKind) {
             assert!(begun.elapsed() >= time);
             assert_eq!(ran.take(), [ErrorKind::TimedOut]);
         }
+    });
+}
+
+/// The system hears of what a worker starts when that worker waits: by any kind of wait, and before it sleeps.
+fn hands_over_what_the_thread_has_started(driver: DriverKind) {
+    on_a_thread(driver, move || {
+        let port: Port = open(driver);
+        let (handle, mut client) = util::pair(&port, ());
+        util::put_to_use(&port);
+        // It has taken a packet, and so it has a driver of its own.
+        port.key(()).post(0, 1).expect("open");
+        packet(&port, 1);
+        handle.recv(room(1), 2).expect("started");
+        client.write_all(b"x").expect("written");
+        let begun = Instant::now();
+        packet(&port, 2);
+        assert!(begun.elapsed() < PATIENCE / 2, "it has slept on it");
     });
 }
 

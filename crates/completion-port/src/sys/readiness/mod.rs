@@ -4,8 +4,8 @@
 //! directions; what the system said is remembered per direction (a *lane*), so an operation costs no registration of its own.
 //!
 //! An operation is attempted at once while its lane is thought ready. If that would block, it is parked in the lane, and whoever
-//! sleeps in [`wait`](Driver::wait) attempts it when the next edge comes. The lane's `edges` counter closes the gap between the
-//! failed attempt and the parking: an edge in between means try again.
+//! sleeps in [`wait`](Driver::wait) attempts it when it is the turn of the next edge. The lane's `edges` counter closes the gap between
+//! the failed attempt and the parking: an edge in between means try again.
 //!
 //! Files are always ready, as the system has it, and block all the same: [`files`] are read and written by threads of their own.
 
@@ -17,6 +17,7 @@ mod poller;
 #[cfg(any(not(target_os = "linux"), completion_port_polling))]
 #[path = "polling.rs"]
 mod poller;
+mod sockets;
 
 use std::{
     io,
@@ -28,58 +29,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slab::Slab;
-
-use self::{attempt::Attempt, files::Files, poller::Poller};
-use super::{Driver, Event, Medium, Socket, backlog::Backlog, beside::Beside};
-use crate::{
-    buffer::Pool,
-    error,
-    operation::{Header, OpKind, Side},
+use self::{
+    attempt::Attempt,
+    files::Files,
+    poller::{Edge, Poller},
+    sockets::Sockets,
 };
+use super::{Driver, Event, Medium, Socket, backlog::Backlog, beside::Beside};
+use crate::{buffer::Pool, error, operation::Header};
 
 pub(crate) struct Readiness {
     poller: Arc<Poller>,
     files: Files,
-    /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
-    sockets: Mutex<Slab<[Lane; 2]>>,
+    sockets: Mutex<Sockets>,
     inbox: Mutex<Inbox>,
-    in_flight: AtomicUsize,
+    /// Operations that are parked: written by who holds `sockets`.
+    parked: AtomicUsize,
     pool: Arc<Pool>,
 }
 
 /// What who waits has at hand.
 #[derive(Default)]
 struct Inbox {
-    /// Kept for its memory.
-    edges: Vec<poller::Edge>,
-    /// Out of their lanes, to be attempted.
-    ready: Backlog,
+    edges: Backlog<Edge>,
+    /// Out of their lanes, to be attempted in the same call; kept for its memory.
+    claimed: Vec<NonNull<Header>>,
 }
 
-// SAFETY: the operations parked in the lanes are owned by the driver, and touched under the lock or by the one who took them out.
-unsafe impl Send for Readiness {}
-// SAFETY: as above.
-unsafe impl Sync for Readiness {}
+// SAFETY: the operations are the driver's, from whichever thread it is called.
+unsafe impl Send for Inbox {}
 
 /// The token of files: none of the sockets'.
 const FILE: u32 = u32::MAX;
-
-/// One direction of one socket.
-struct Lane {
-    /// The last thing heard was that it is ready (or nothing yet: the first attempt finds out).
-    ready: bool,
-    /// The peer has closed or failed it: there is something to read even when a read came back short.
-    closed: bool,
-    edges: u32,
-    parked: Option<NonNull<Header>>,
-}
-
-impl Lane {
-    const fn new() -> Self {
-        Self { ready: true, closed: false, edges: 0, parked: None }
-    }
-}
 
 impl Readiness {
     pub(crate) fn new(pool: Arc<Pool>) -> io::Result<Self> {
@@ -87,14 +68,14 @@ impl Readiness {
         Ok(Self {
             files: Files::new(poller.clone()),
             poller,
-            sockets: Mutex::new(Slab::new()),
+            sockets: Mutex::default(),
             inbox: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
             pool,
         })
     }
 
-    fn sockets(&self) -> MutexGuard<'_, Slab<[Lane; 2]>> {
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
         crate::pause::here();
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,17 +85,30 @@ impl Readiness {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells how many are parked, behind the lock.
+    fn count(&self, sockets: &Sockets) {
+        self.parked.store(sockets.parked(), Ordering::Relaxed);
+    }
+
     /// An operation that was parked is attempted.
     ///
     /// # Safety
     ///
-    /// The caller has taken it out of its lane.
+    /// The caller has [claimed](Sockets::claim) it.
     unsafe fn go_on(&self, op: NonNull<Header>) -> Option<Event> {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: the caller's.
-        unsafe {
-            op.as_ref().take_up();
-            self.pursue(op)
+        let header = unsafe { op.as_ref() };
+        header.take_up();
+        // SAFETY: owned; the socket is open because the operation holds its handle.
+        match unsafe { attempt::attempt(header, &self.pool) } {
+            Attempt::Done(result, exhausted) => {
+                if !exhausted {
+                    self.sockets().lane(header).ready = true;
+                }
+                Some(Event::last(op, result))
+            }
+            // SAFETY: handed on.
+            Attempt::WouldBlock => unsafe { self.pursue(op) },
         }
     }
 
@@ -126,21 +120,19 @@ impl Readiness {
     unsafe fn pursue(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller owns it, and so does this function until it parks it.
         let header = unsafe { op.as_ref() };
-        let index = header.target.get().token as usize;
-        let side = header.kind.side();
         // Tried once whatever has been heard of the lane: an edge may be there that nobody has waited for yet.
         let mut at_once = header.is_for_at_once();
         loop {
             let seen = {
                 let mut sockets = self.sockets();
-                let lane = &mut sockets[index][side as usize];
+                let lane = sockets.lane(header);
                 if !lane.ready && !std::mem::take(&mut at_once) {
                     if header.cancelled() {
                         return Some(Event::last(op, Err(error::cancelled())));
                     }
-                    self.in_flight.fetch_add(1, Ordering::Relaxed);
                     header.let_go();
-                    lane.parked = Some(op);
+                    sockets.park(op);
+                    self.count(&sockets);
                     return None;
                 }
                 lane.edges
@@ -154,7 +146,7 @@ impl Readiness {
             };
             if exhausted {
                 let mut sockets = self.sockets();
-                let lane = &mut sockets[index][side as usize];
+                let lane = sockets.lane(header);
                 if lane.edges == seen && (result.is_none() || !lane.closed) {
                     lane.ready = false;
                 }
@@ -173,12 +165,7 @@ impl Driver for Readiness {
             return Ok(FILE);
         }
         attempt::prepare(fd, medium)?;
-        let mut sockets = self.sockets();
-        let entry = sockets.vacant_entry();
-        let token = entry.key() as u32;
-        self.poller.add(fd, token.into())?;
-        entry.insert([Lane::new(), Lane::new()]);
-        Ok(token)
+        self.sockets().add(|token| self.poller.add(fd, token))
     }
 
     fn detach(&self, socket: &Socket, token: u32) {
@@ -188,7 +175,7 @@ impl Driver for Readiness {
         if let Some(fd) = socket.os() {
             self.poller.delete(fd);
         }
-        self.sockets().try_remove(token as usize);
+        self.sockets().remove(token);
     }
 
     unsafe fn start(&self, op: NonNull<Header>) -> Option<Event> {
@@ -209,14 +196,12 @@ impl Driver for Readiness {
         }
         {
             let mut sockets = self.sockets();
-            let lane = &mut sockets[target.token as usize][side as usize];
-            if lane.parked != Some(op) {
+            if !sockets.unpark(op, target.token, side) {
                 // Whoever took it out will find it cancelled if it would block.
                 return None;
             }
-            lane.parked = None;
+            self.count(&sockets);
         }
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: taken out under the lock, so this thread owns it.
         let header = unsafe { op.as_ref() };
         header.take_up();
@@ -236,43 +221,25 @@ impl Driver for Readiness {
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
         let mut inbox = self.inbox();
-        let Inbox { edges, ready } = &mut *inbox;
-        edges.clear();
-        let timeout = if ready.is_empty() { timeout } else { Some(Duration::ZERO) };
-        self.poller.wait(timeout, edges)?;
-        for edge in edges.iter() {
-            for side in [Side::In, Side::Out] {
-                if !(if side == Side::In { edge.readable } else { edge.writable }) {
-                    continue;
-                }
-                let op = {
-                    let mut sockets = self.sockets();
-                    // A socket that was detached since the edge was heard.
-                    let Some(lanes) = sockets.get_mut(edge.token as usize) else { continue };
-                    let lane = &mut lanes[side as usize];
-                    lane.ready = true;
-                    lane.closed |= edge.closed;
-                    lane.edges = lane.edges.wrapping_add(1);
-                    lane.parked.take()
-                };
-                let Some(op) = op else { continue };
-                // SAFETY: a constant of an operation that was in a lane, so it is ours.
-                match unsafe { op.as_ref() }.kind {
-                    OpKind::Recv | OpKind::RecvLent => ready.push(op),
-                    // SAFETY: taken out under the lock, so this thread owns it.
-                    _ => events.extend(unsafe { self.go_on(op) }),
-                }
-            }
+        let Inbox { edges, claimed } = &mut *inbox;
+        if edges.len() < most {
+            let timeout = if edges.is_empty() { timeout } else { Some(Duration::ZERO) };
+            self.poller.wait(timeout, edges)?;
         }
-        // SAFETY: as above, here or in an earlier call.
-        let act = |op| events.extend(unsafe { self.go_on(op) });
-        let since = ready.work_off(most, || self.now(), act);
+        let since = {
+            let mut sockets = self.sockets();
+            let since = edges.work_off(most, || self.now(), |edge| sockets.claim(&edge, claimed));
+            self.count(&sockets);
+            since
+        };
+        // SAFETY: claimed, so this thread owns them.
+        events.extend(claimed.drain(..).filter_map(|op| unsafe { self.go_on(op) }));
         self.files.collect(events);
         Ok(since)
     }
 
     fn has_left(&self) -> bool {
-        !self.inbox().ready.is_empty()
+        !self.inbox().edges.is_empty()
     }
 
     fn wake(&self) {
@@ -288,6 +255,6 @@ impl Driver for Readiness {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed) + self.files.in_flight()
+        self.parked.load(Ordering::Relaxed) + self.files.in_flight()
     }
 }
