@@ -201,7 +201,8 @@ impl Pool {
 
     /// How many are in use, and not only held ready.
     fn lent(&self, free: &Free) -> usize {
-        free.out() - self.ready.load(Ordering::Relaxed)
+        // One that the kernel has taken may be back before that is noted.
+        free.out().saturating_sub(self.ready.load(Ordering::Relaxed))
     }
 
     pub(crate) fn buffer_size(&self) -> usize {
@@ -217,8 +218,11 @@ impl Pool {
     /// their pages, the first bytes of thousands of buffers would have to share a handful of places there.
     fn slot_ptr(&self, slot: u16) -> *mut u8 {
         let number = usize::from(slot);
-        let line = (number * 5 + number / 16) * CACHE_LINE % (self.stride - self.size - HEAD);
-        self.region.at(self.pages_of(slot) + line)
+        // A power of two, as pages are; there must be room for the head behind the last that is used.
+        let lines = (self.stride - self.size) / CACHE_LINE;
+        let line = (number * 5 + number / 16) & (lines - 1);
+        let line = line.min(lines - 1 - HEAD / CACHE_LINE);
+        self.region.at(self.pages_of(slot) + line * CACHE_LINE)
     }
 
     fn take(&self, free: &mut Free) -> Option<u16> {
@@ -331,13 +335,17 @@ impl Pool {
         count
     }
 
-    /// The kernel has filled `len` bytes of a buffer from [`Pool::take_ready`].
+    /// The kernel has taken so many of the buffers from [`Pool::take_ready`].
+    pub(crate) fn note_taken(&self, count: usize) {
+        self.ready.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// The kernel has filled `len` bytes of a buffer from [`Pool::take_ready`], which is [noted](Pool::note_taken) as well.
     ///
     /// # Safety
     ///
     /// `slot` came from `take_ready`, is passed here once, and its first `len` bytes are written, no more than a buffer's size.
     pub(crate) unsafe fn filled_ready(self: &Arc<Self>, slot: u16, len: usize) -> Buffer {
-        self.ready.fetch_sub(1, Ordering::Relaxed);
         Buffer::lent(Lent { pool: self.clone(), slot, start: 0, len: len as u32 })
     }
 
@@ -351,7 +359,6 @@ impl Pool {
         slot: u16,
         len: usize,
     ) -> ([u8; HEAD], Buffer) {
-        self.ready.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: inside the slot, which is the caller's, and written.
         let head = unsafe { self.slot_ptr(slot).cast::<[u8; HEAD]>().read() };
         let lent = Lent { pool: self.clone(), slot, start: HEAD as u16, len: len as u32 };

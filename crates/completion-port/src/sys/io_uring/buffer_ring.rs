@@ -30,6 +30,8 @@ pub(super) struct BufferRing {
     tail: Mutex<u16>,
     /// Buffers that lie in the ring now. More are put in behind the lock of the tail only.
     ready: AtomicUsize,
+    /// Those that the kernel has taken out, and nobody has noted yet: the reaper's.
+    taken: AtomicUsize,
     most: usize,
 }
 
@@ -42,7 +44,8 @@ impl BufferRing {
             ring.submitter().register_buf_ring_with_flags(memory.at(0) as u64, ENTRIES, GROUP, 0)?
         };
         let most = most.min(usize::from(ENTRIES));
-        let this = Self { memory, tail: Mutex::new(0), ready: AtomicUsize::new(0), most };
+        let [ready, taken] = [const { AtomicUsize::new(0) }; 2];
+        let this = Self { memory, tail: Mutex::new(0), ready, taken, most };
         this.refill(pool);
         Ok(this)
     }
@@ -52,9 +55,20 @@ impl BufferRing {
         self.ready.load(Relaxed)
     }
 
-    /// The kernel has taken a buffer out.
+    /// The kernel has taken a buffer out. For the reaper, who [notes](BufferRing::note_taken) that later.
     pub(super) fn taken(&self) {
-        self.ready.fetch_sub(1, Release);
+        self.taken.store(self.taken.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Notes what was taken since the last time, and puts others in for them.
+    pub(super) fn note_taken(&self, pool: &Pool) {
+        let taken = self.taken.load(Relaxed);
+        if taken > 0 {
+            self.taken.store(0, Relaxed);
+            self.ready.fetch_sub(taken, Release);
+            pool.note_taken(taken);
+            self.refill(pool);
+        }
     }
 
     /// Puts buffers in, as long as there is room and the pool has some, if no more than half of them are left. True if any lie there now.

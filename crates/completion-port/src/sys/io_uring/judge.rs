@@ -141,7 +141,6 @@ impl IoUring {
     ) -> Judged {
         if let (Some(_), Some(buffers)) = (taken, &self.buffers) {
             buffers.taken();
-            buffers.refill(&self.pool);
         }
         match (result, taken) {
             (Ok(filled), Some(slot)) => {
@@ -192,7 +191,6 @@ impl IoUring {
         if let Some(slot) = taken {
             if let Some(buffers) = &self.buffers {
                 buffers.taken();
-                buffers.refill(&self.pool);
             }
             // SAFETY: the kernel took the slot out of the ring, once, and has written `result` bytes of it.
             let buffer = unsafe { self.pool.filled_ready(slot, *result.as_ref().unwrap_or(&0)) };

@@ -252,6 +252,9 @@ impl Driver for IoUring {
                 usize::from(to_receive.is_some())
             },
         );
+        if let Some(buffers) = &self.buffers {
+            buffers.note_taken(&self.pool);
+        }
         self.look_at_sizes(&events[before..]);
         self.ring.answered(answered);
         if goes_on {
