@@ -177,7 +177,8 @@ pub(crate) trait Driver: Send + Sync {
         true
     }
 
-    /// How many operations are with the driver. One that [`start`](Driver::start) has put there is counted when it returns.
+    /// How many operations are with the driver. One that [`start`](Driver::start) has put there is counted when it returns; one that a
+    /// [`wait`](Driver::wait) under way is about to report need not be.
     fn in_flight(&self) -> usize;
 
     /// The system's own port, if that decides who runs: events are taken from it then, and [`wait`](Driver::wait) is not called.

@@ -1,6 +1,7 @@
 //! The programs. They look into /proc, wait on epoll and install seccomp filters, so they are for Linux: what they check elsewhere is a
 //! server that runs under Linux too, or that they reach over the network from there.
 
+mod arrival;
 mod clients;
 pub mod crowd;
 pub mod datagrams;

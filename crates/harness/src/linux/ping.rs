@@ -13,6 +13,7 @@
 //! | `--mark-every 0` | one in so many messages is marked; 0: none |
 //! | `--pause-us 0` | how long a connection waits before its next message |
 //! | `--batch` | as many messages as have come back in one read go in one write |
+//! | `--arrivals` | tells also the times until the answers arrived at this machine, whenever this thread came to read them |
 //! | `--churn` | a new connection for each message; its time counts from the connect |
 //! | `--server-pid PID` | tells the processor time of this process for each message |
 
@@ -27,7 +28,7 @@ use std::{
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use super::{limits, process::Process};
+use super::{arrival, limits, process::Process};
 use crate::{Trouble, args::Args, loopback::Sources};
 
 /// What a marked message begins with; the others begin with 0.
@@ -44,6 +45,7 @@ struct Options {
     mark_every: u64,
     pause: Duration,
     batch: bool,
+    arrivals: bool,
     churn: bool,
     server: Option<Process>,
 }
@@ -58,6 +60,7 @@ fn options() -> Result<Options, Trouble> {
         mark_every: args.option("--mark-every", 0)?,
         pause: Duration::from_micros(args.option("--pause-us", 0)?),
         batch: args.flag("--batch"),
+        arrivals: args.flag("--arrivals"),
         churn: args.flag("--churn"),
         server: args.optional("--server-pid")?.map(Process),
         address: args.loopback_address()?,
@@ -98,6 +101,8 @@ struct Load<'a> {
     pausing: BinaryHeap<Reverse<(Instant, usize)>>,
     next: u64,
     times: Histogram<u64>,
+    /// The same until the answers arrived, if that is asked for.
+    arrivals: Histogram<u64>,
     done: u64,
     marked: u64,
     scratch: Vec<u8>,
@@ -143,6 +148,9 @@ impl Load<'_> {
             Ok(()) => {}
             Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(e) => return Err(failed()(e)),
+        }
+        if self.options.arrivals {
+            arrival::note(&socket).map_err(failed())?;
         }
         let mut stream = TcpStream::from_std(socket.into());
         self.poll
@@ -193,9 +201,14 @@ impl Load<'_> {
     fn receive(&mut self, at: usize) -> Result<(), Trouble> {
         loop {
             let connection = &mut self.connections[at];
-            let read = match connection.stream.read(&mut self.scratch) {
-                Ok(0) if self.options.churn && connection.waiting.is_empty() => return Ok(()),
-                Ok(0) => return Err(Trouble::new("the server has closed a connection")),
+            let read = if self.options.arrivals {
+                arrival::read(&connection.stream, &mut self.scratch)
+            } else {
+                connection.stream.read(&mut self.scratch).map(|read| (read, Duration::ZERO))
+            };
+            let (read, ago) = match read {
+                Ok((0, _)) if self.options.churn && connection.waiting.is_empty() => return Ok(()),
+                Ok((0, _)) => return Err(Trouble::new("the server has closed a connection")),
                 Ok(read) => read,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -225,6 +238,10 @@ impl Load<'_> {
                         self.marked += 1;
                     } else {
                         let _ = self.times.record(took.as_nanos() as u64);
+                        if self.options.arrivals {
+                            let until_arrival = took.saturating_sub(ago);
+                            let _ = self.arrivals.record(until_arrival.as_nanos() as u64);
+                        }
                     }
                     connection.waiting.pop_front();
                     over += 1;
@@ -267,14 +284,14 @@ impl Load<'_> {
             if now >= end {
                 return Ok(());
             }
-            while let Some(Reverse((due, at))) =
+            while let Some(Reverse((_, at))) =
                 self.pausing.peek().copied().filter(|Reverse((due, _))| *due <= now)
             {
                 self.pausing.pop();
                 if self.options.churn {
                     self.renew(at)?;
                 } else {
-                    self.send(at, due.max(now))?;
+                    self.send(at, Instant::now())?;
                 }
             }
             let due = self.pausing.peek().map_or(end, |Reverse((due, _))| (*due).min(end));
@@ -316,6 +333,11 @@ fn flush(connection: &mut Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Of nanoseconds up to a minute, to three digits.
+fn times() -> Result<Histogram<u64>, Trouble> {
+    Histogram::new_with_max(60_000_000_000, 3).map_err(Trouble::at("histogram"))
+}
+
 /// The program.
 pub fn run() -> Result<bool, Trouble> {
     let options = options()?;
@@ -327,8 +349,8 @@ pub fn run() -> Result<bool, Trouble> {
         connections: Vec::new(),
         pausing: BinaryHeap::new(),
         next: 0,
-        // Nanoseconds up to a minute, to three digits.
-        times: Histogram::new_with_max(60_000_000_000, 3).map_err(Trouble::at("histogram"))?,
+        times: times()?,
+        arrivals: times()?,
         done: 0,
         marked: 0,
         scratch: vec![0; 64 << 10],
@@ -344,12 +366,21 @@ pub fn run() -> Result<bool, Trouble> {
     let measured = Duration::from_secs_f64(options.seconds);
     load.run_until(Instant::now() + measured / 10)?;
     load.times.reset();
+    load.arrivals.reset();
     (load.done, load.marked) = (0, 0);
     let cpu = options.server.map(Process::cpu).transpose()?;
     let begun = Instant::now();
     load.run_until(begun + measured)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let us = |quantile| load.times.value_at_quantile(quantile) as f64 / 1000.0;
+    let us_of =
+        |times: &Histogram<u64>, quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    let us = |quantile| us_of(&load.times, quantile);
+    let arrivals = if options.arrivals {
+        let [p50, p99] = [0.5, 0.99].map(|quantile| us_of(&load.arrivals, quantile));
+        format!(" p50_arrival_us={p50:.1} p99_arrival_us={p99:.1}")
+    } else {
+        String::new()
+    };
     let server = match (options.server, cpu) {
         (Some(server), Some(before)) => {
             let used = server.cpu()?.saturating_sub(before);
@@ -358,7 +389,7 @@ pub fn run() -> Result<bool, Trouble> {
         _ => String::new(),
     };
     println!(
-        "ping: connections={} depth={} size={} per_second={:.0} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1} marked={}{server} ok",
+        "ping: connections={} depth={} size={} per_second={:.0} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1}{arrivals} marked={}{server} ok",
         connections,
         options.depth,
         options.size,

@@ -206,7 +206,7 @@ impl IoUring {
                     work.step = step::READING;
                     Judged::Again
                 }
-                None if self.refill() => {
+                None if self.has_buffers() => {
                     work.step = step::ONLY;
                     Judged::Again
                 }

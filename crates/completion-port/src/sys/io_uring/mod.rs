@@ -49,7 +49,7 @@ use super::{
 use crate::{
     buffer::Pool,
     error,
-    operation::{Header, OpKind},
+    operation::{Header, OpKind, Side},
 };
 
 /// So many operations of files are handed over together, when a worker starts as many before it comes to wait. One that is alone does
@@ -64,12 +64,20 @@ pub(crate) struct IoUring {
     owner: Owner,
     /// One request may bring many datagrams (Linux 6.0); until the kernel says otherwise.
     many: AtomicBool,
-    /// For who waits: what is out of the ring.
-    backlog: Mutex<Backlog<Completed>>,
+    inbox: Mutex<Inbox>,
     /// So much has been complete at once that receives of streams are done [`here`],
     crowded: AtomicBool,
     /// ... or they have brought so much each that those into buffers of the kernel's choice are.
     large: AtomicBool,
+}
+
+/// What who waits has at hand.
+#[derive(Default)]
+struct Inbox {
+    /// Taken out of the ring; kept for its memory.
+    reaped: Vec<Completed>,
+    /// To be received here.
+    ready: Backlog,
 }
 
 /// The driver's own steps within one operation ([`Work::step`]).
@@ -109,20 +117,33 @@ impl IoUring {
             buffers,
             owner: Owner::default(),
             many: AtomicBool::new(true),
-            backlog: Mutex::default(),
+            inbox: Mutex::default(),
             crowded: AtomicBool::new(false),
             large: AtomicBool::new(false),
         })
     }
 
-    fn backlog(&self) -> MutexGuard<'_, Backlog<Completed>> {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
         crate::pause::here();
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the kernel buffers ahead of need. False if none lies with it.
     fn refill(&self) -> bool {
         self.buffers.as_ref().is_some_and(|buffers| buffers.refill(&self.pool))
+    }
+
+    /// Buffers that the kernel took, by what was judged, are counted as taken. For who reaps.
+    fn note_taken(&self) {
+        if let Some(buffers) = &self.buffers {
+            buffers.note_taken(&self.pool);
+        }
+    }
+
+    /// Whether buffers lie with the kernel, after what was judged. For who reaps.
+    fn has_buffers(&self) -> bool {
+        self.note_taken();
+        self.refill()
     }
 
     /// Puts `op` into the ring for its (next) step, and tells how many lie there now; or how it ended instead.
@@ -231,30 +252,34 @@ impl Driver for IoUring {
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
         self.owner.take_over();
-        let mut backlog = self.backlog();
-        self.ring.wait(timeout, &mut backlog)?;
-        self.look_at_crowd(backlog.len(), most);
+        let mut inbox = self.inbox();
+        let Inbox { reaped, ready } = &mut *inbox;
+        self.ring.wait(timeout, !ready.is_empty(), reaped)?;
+        self.look_at_crowd(reaped.len() + ready.len(), most);
         let before = events.len();
         let (mut answered, mut goes_on) = (0, false);
-        let since = backlog.work_off(
+        let mut act = |event: Option<Event>| match event {
+            Some(event) => events.push(event),
+            None => goes_on = true,
+        };
+        for done in reaped.drain(..) {
+            if let Some(op) = Self::to_receive(&done) {
+                ready.push(op);
+                continue;
+            }
+            answered += usize::from(done.is_last());
+            act(self.judge(done));
+        }
+        self.note_taken();
+        let since = ready.work_off(
             most,
             || self.now(),
-            |done| {
-                answered += usize::from(done.is_last());
-                let to_receive = Self::to_receive(&done);
-                let event = match to_receive {
-                    // SAFETY: found so, this once.
-                    Some(op) => unsafe { self.receive(op) },
-                    None => self.judge(done),
-                };
-                goes_on |= event.is_none();
-                events.extend(event);
-                usize::from(to_receive.is_some())
+            |op| {
+                answered += 1;
+                // SAFETY: found so above, or in an earlier call.
+                act(unsafe { self.receive(op) });
             },
         );
-        if let Some(buffers) = &self.buffers {
-            buffers.note_taken(&self.pool);
-        }
         self.look_at_sizes(&events[before..]);
         self.ring.answered(answered);
         if goes_on {
@@ -264,7 +289,7 @@ impl Driver for IoUring {
     }
 
     fn has_left(&self) -> bool {
-        !self.backlog().is_empty()
+        !self.inbox().ready.is_empty()
     }
 
     fn is_behind(&self) -> bool {
@@ -305,3 +330,5 @@ impl Driver for IoUring {
         self.buffers.as_ref().map_or(0, BufferRing::ready)
     }
 }
+
+const _: () = assert!(align_of::<Header>() > 1 && Side::In as usize == 0);

@@ -16,10 +16,7 @@ use std::{
 
 use io_uring::{IoUring, cqueue, squeue, types};
 
-use super::{
-    super::{backlog::Backlog, choose::Rung},
-    membarrier,
-};
+use super::{super::choose::Rung, membarrier};
 
 /// Submissions in the ring; those beyond are handed over first, so it bounds a batch and nothing else.
 const SUBMISSIONS: u32 = 256;
@@ -189,7 +186,7 @@ impl Ring {
         !unsafe { self.ring.completion_shared() }.is_empty()
     }
 
-    fn reap(&self, out: &mut Backlog<Completed>) {
+    fn reap(&self, out: &mut Vec<Completed>) {
         // SAFETY: `reaping` is held by `wait`, the only caller: one completion queue in use at a time.
         let queue = unsafe { self.ring.completion_shared() };
         out.extend(queue.map(|entry: cqueue::Entry| Completed {
@@ -205,16 +202,17 @@ impl Ring {
         self.answered.store(answered, Release);
     }
 
-    /// Hands over what is in the ring and takes what is complete; if nothing is, nor left of before, sleeps until something is or the time
-    /// is up.
+    /// Hands over what is in the ring and takes what is complete; if nothing is, and the caller is not `busy` otherwise, sleeps until
+    /// something is or the time is up.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
-        out: &mut Backlog<Completed>,
+        busy: bool,
+        out: &mut Vec<Completed>,
     ) -> io::Result<()> {
         let _reaping = self.reaping();
         self.reap(out);
-        let busy = !out.is_empty();
+        let busy = busy || !out.is_empty();
         let left = self.left();
         if busy && left == 0 {
             return Ok(());

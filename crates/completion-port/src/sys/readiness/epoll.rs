@@ -81,11 +81,7 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    pub(super) fn wait(
-        &self,
-        timeout: Option<Duration>,
-        edges: &mut impl Extend<Edge>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
         // Left as it is until the kernel writes to it: most calls tell of a few edges only.
         let mut batch = [const { MaybeUninit::uninit() }; BATCH];
         let count = match self.ask(&mut batch, timeout) {
@@ -95,18 +91,21 @@ impl Poller {
         };
         // SAFETY: the kernel has written so many of them, one after the other from the first.
         let told = unsafe { slice::from_raw_parts(batch.as_ptr().cast::<epoll::Event>(), count) };
-        // Of the other, edge-triggered as it is, the count need not be read: it only must not overflow, which takes 2^64 wake-ups.
-        edges.extend(told.iter().filter(|event| event.data.u64() != WAKE).map(|event| {
+        for event in told {
             use epoll::EventFlags as E;
-            let flags = event.flags;
+            let (flags, token) = (event.flags, event.data.u64());
+            if token == WAKE {
+                // Edge-triggered: the count need not be read, it only must not overflow, which takes 2^64 wake-ups.
+                continue;
+            }
             let closed = flags.intersects(E::RDHUP | E::HUP | E::ERR);
-            Edge {
-                token: event.data.u64(),
+            edges.push(Edge {
+                token,
                 readable: closed || flags.contains(E::IN),
                 writable: flags.intersects(E::OUT | E::HUP | E::ERR),
                 closed,
-            }
-        }));
+            });
+        }
         Ok(())
     }
 

@@ -43,9 +43,7 @@ fn a_time_reaches_the_kernel_as_it_is() {
     thread::scope(|s| {
         s.spawn(|| {
             tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("somebody listens");
-            poller
-                .wait(Some(Duration::new(3_000, 200_001)), &mut Vec::<Edge>::new())
-                .expect("it waits");
+            poller.wait(Some(Duration::new(3_000, 200_001)), &mut Vec::new()).expect("it waits");
         });
         let thread = told.recv().expect("told");
         let begun = Instant::now();
@@ -80,12 +78,12 @@ fn with_the_call_denied(errno: i32) {
     let poller = Poller::new().expect("a poller");
     for _ in 0..2 {
         let (time, begun) = (Duration::from_micros(200), Instant::now());
-        poller.wait(Some(time), &mut Vec::<Edge>::new()).expect("the older call does it");
+        poller.wait(Some(time), &mut Vec::new()).expect("the older call does it");
         assert!(begun.elapsed() >= time);
         assert!(!poller.to_the_nanosecond.load(Ordering::Relaxed), "it was not denied");
     }
     poller.notify();
-    poller.wait(Some(Duration::new(3_000, 1)), &mut Vec::<Edge>::new()).expect("it is woken");
+    poller.wait(Some(Duration::new(3_000, 1)), &mut Vec::new()).expect("it is woken");
 }
 
 #[test]
@@ -102,7 +100,7 @@ fn no_wait_ends_early() {
     let poller = Poller::new().expect("a poller");
     for time in [1, 999, 200_000, 1_000_000, 1_000_001, 2_500_000].map(Duration::from_nanos) {
         let begun = Instant::now();
-        poller.wait(Some(time), &mut Vec::<Edge>::new()).expect("it waits");
+        poller.wait(Some(time), &mut Vec::new()).expect("it waits");
         assert!(begun.elapsed() >= time, "{time:?}");
     }
 }

@@ -4,8 +4,8 @@
 //! directions; what the system said is remembered per direction (a *lane*), so an operation costs no registration of its own.
 //!
 //! An operation is attempted at once while its lane is thought ready. If that would block, it is parked in the lane, and whoever
-//! sleeps in [`wait`](Driver::wait) attempts it when it is the turn of the next edge. The lane's `edges` counter closes the gap between
-//! the failed attempt and the parking: an edge in between means try again.
+//! sleeps in [`wait`](Driver::wait) attempts it when the next edge comes. The lane's `edges` counter closes the gap between the
+//! failed attempt and the parking: an edge in between means try again.
 //!
 //! Files are always ready, as the system has it, and block all the same: [`files`] are read and written by threads of their own.
 
@@ -43,16 +43,19 @@ pub(crate) struct Readiness {
     files: Files,
     sockets: Mutex<Sockets>,
     inbox: Mutex<Inbox>,
-    /// Operations that are parked: written by who holds `sockets`.
-    parked: AtomicUsize,
+    /// Operations in lanes, or out of them and not attempted yet: written by who holds `sockets`.
+    waiting: AtomicUsize,
     pool: Arc<Pool>,
 }
 
 /// What who waits has at hand.
 #[derive(Default)]
 struct Inbox {
-    edges: Backlog<Edge>,
-    /// Out of their lanes, to be attempted in the same call; kept for its memory.
+    /// Kept for its memory.
+    edges: Vec<Edge>,
+    /// Receives out of their lanes, to be attempted.
+    ready: Backlog,
+    /// What is to be attempted in the same call; kept for its memory.
     claimed: Vec<NonNull<Header>>,
 }
 
@@ -70,7 +73,7 @@ impl Readiness {
             poller,
             sockets: Mutex::default(),
             inbox: Mutex::default(),
-            parked: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             pool,
         })
     }
@@ -85,16 +88,16 @@ impl Readiness {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells how many are parked, behind the lock.
+    /// For who asks without the lock.
     fn count(&self, sockets: &Sockets) {
-        self.parked.store(sockets.parked(), Ordering::Relaxed);
+        self.waiting.store(sockets.waiting, Ordering::Relaxed);
     }
 
     /// An operation that was parked is attempted.
     ///
     /// # Safety
     ///
-    /// The caller has [claimed](Sockets::claim) it.
+    /// The caller has it from [`Sockets::hear`], which took its lane to be exhausted.
     unsafe fn go_on(&self, op: NonNull<Header>) -> Option<Event> {
         // SAFETY: the caller's.
         let header = unsafe { op.as_ref() };
@@ -221,25 +224,26 @@ impl Driver for Readiness {
         events: &mut Vec<Event>,
     ) -> io::Result<Option<Instant>> {
         let mut inbox = self.inbox();
-        let Inbox { edges, claimed } = &mut *inbox;
-        if edges.len() < most {
-            let timeout = if edges.is_empty() { timeout } else { Some(Duration::ZERO) };
-            self.poller.wait(timeout, edges)?;
-        }
+        let Inbox { edges, ready, claimed } = &mut *inbox;
+        edges.clear();
+        let timeout = if ready.is_empty() { timeout } else { Some(Duration::ZERO) };
+        self.poller.wait(timeout, edges)?;
         let since = {
             let mut sockets = self.sockets();
-            let since = edges.work_off(most, || self.now(), |edge| sockets.claim(&edge, claimed));
+            edges.iter().for_each(|edge| sockets.hear(edge, ready, claimed));
+            let since = ready.work_off(most, || self.now(), |op| claimed.push(op));
+            sockets.waiting -= claimed.len();
             self.count(&sockets);
             since
         };
-        // SAFETY: claimed, so this thread owns them.
+        // SAFETY: out of their lanes, so this thread owns them.
         events.extend(claimed.drain(..).filter_map(|op| unsafe { self.go_on(op) }));
         self.files.collect(events);
         Ok(since)
     }
 
     fn has_left(&self) -> bool {
-        !self.inbox().edges.is_empty()
+        !self.inbox().ready.is_empty()
     }
 
     fn wake(&self) {
@@ -255,6 +259,6 @@ impl Driver for Readiness {
     }
 
     fn in_flight(&self) -> usize {
-        self.parked.load(Ordering::Relaxed) + self.files.in_flight()
+        self.waiting.load(Ordering::Relaxed) + self.files.in_flight()
     }
 }

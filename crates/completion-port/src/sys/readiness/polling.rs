@@ -44,11 +44,7 @@ impl Poller {
         let _ = self.poller.delete(fd);
     }
 
-    pub(super) fn wait(
-        &self,
-        timeout: Option<Duration>,
-        edges: &mut impl Extend<Edge>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.clear();
         match self.poller.wait(&mut events, timeout) {
