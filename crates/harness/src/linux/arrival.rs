@@ -17,7 +17,7 @@ pub fn note(socket: &impl AsFd) -> io::Result<()> {
             libc::SOL_SOCKET,
             libc::SO_TIMESTAMPNS,
             (&raw const on).cast(),
-            mem::size_of_val(&on) as libc::socklen_t,
+            size_of_val(&on) as libc::socklen_t,
         )
     };
     if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
