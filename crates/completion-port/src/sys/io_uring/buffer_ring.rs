@@ -28,7 +28,7 @@ pub(super) struct BufferRing {
     /// The entries, shared with the kernel; `resv` of the first is the tail.
     memory: Region,
     tail: Mutex<u16>,
-    /// Buffers that lie in the ring now. More are put in behind the lock of the tail only.
+    /// Buffers that lie in the ring, by what has been noted. More are put in behind the lock of the tail only.
     ready: AtomicUsize,
     /// Those that the kernel has taken out, and nobody has noted yet: the reaper's.
     taken: AtomicUsize,
