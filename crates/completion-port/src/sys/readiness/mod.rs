@@ -88,9 +88,9 @@ impl Readiness {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For who asks without the lock.
-    fn count(&self, sockets: &Sockets) {
-        self.waiting.store(sockets.waiting, Ordering::Relaxed);
+    /// More wait, or fewer: told by who holds the lock, so that no atomic addition is needed.
+    fn count(&self, _: &mut Sockets, change: impl FnOnce(usize) -> usize) {
+        self.waiting.store(change(self.waiting.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     /// An operation that was parked is attempted.
@@ -135,7 +135,7 @@ impl Readiness {
                     }
                     header.let_go();
                     sockets.park(op);
-                    self.count(&sockets);
+                    self.count(&mut sockets, |waiting| waiting + 1);
                     return None;
                 }
                 lane.edges
@@ -203,7 +203,7 @@ impl Driver for Readiness {
                 // Whoever took it out will find it cancelled if it would block.
                 return None;
             }
-            self.count(&sockets);
+            self.count(&mut sockets, |waiting| waiting - 1);
         }
         // SAFETY: taken out under the lock, so this thread owns it.
         let header = unsafe { op.as_ref() };
@@ -232,8 +232,7 @@ impl Driver for Readiness {
             let mut sockets = self.sockets();
             edges.iter().for_each(|edge| sockets.hear(edge, ready, claimed));
             let since = ready.work_off(most, || self.now(), |op| claimed.push(op));
-            sockets.waiting -= claimed.len();
-            self.count(&sockets);
+            self.count(&mut sockets, |waiting| waiting - claimed.len());
             since
         };
         // SAFETY: out of their lanes, so this thread owns them.

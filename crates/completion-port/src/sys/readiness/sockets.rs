@@ -9,11 +9,7 @@ use crate::operation::{Header, OpKind, Side};
 
 /// A socket's token is its index. A stale edge for an index that was used again costs one vain attempt.
 #[derive(Default)]
-pub(super) struct Sockets {
-    lanes: Slab<[Lane; 2]>,
-    /// Operations that were parked, and that nobody has taken away or begun to attempt.
-    pub waiting: usize,
-}
+pub(super) struct Sockets(Slab<[Lane; 2]>);
 
 // SAFETY: the operations parked in the lanes are owned by the driver, from whichever thread it is called.
 unsafe impl Send for Sockets {}
@@ -40,7 +36,7 @@ impl Lane {
 impl Sockets {
     /// Adds one, which `register` registers by its token.
     pub(super) fn add(&mut self, register: impl FnOnce(u64) -> io::Result<()>) -> io::Result<u32> {
-        let entry = self.lanes.vacant_entry();
+        let entry = self.0.vacant_entry();
         let token = entry.key() as u32;
         register(token.into())?;
         entry.insert([Lane::new(), Lane::new()]);
@@ -48,7 +44,7 @@ impl Sockets {
     }
 
     pub(super) fn remove(&mut self, token: u32) {
-        self.lanes.try_remove(token as usize);
+        self.0.try_remove(token as usize);
     }
 
     /// Where the operation waits, or would.
@@ -57,7 +53,7 @@ impl Sockets {
     }
 
     fn lane_of(&mut self, token: u32, side: Side) -> &mut Lane {
-        &mut self.lanes[token as usize][side as usize]
+        &mut self.0[token as usize][side as usize]
     }
 
     /// The operation is the driver's, and waits for the next edge.
@@ -67,14 +63,11 @@ impl Sockets {
         let lane = self.lane(header);
         lane.parked = Some(op);
         lane.receives = matches!(header.kind, OpKind::Recv | OpKind::RecvLent);
-        self.waiting += 1;
     }
 
     /// Takes the operation out, if it waits there.
     pub(super) fn unpark(&mut self, op: NonNull<Header>, token: u32, side: Side) -> bool {
-        let parked = self.lane_of(token, side).parked.take_if(|parked| *parked == op).is_some();
-        self.waiting -= usize::from(parked);
-        parked
+        self.lane_of(token, side).parked.take_if(|parked| *parked == op).is_some()
     }
 
     /// What waited for the edge is to be attempted, a receive when it is its turn and anything else at once.
@@ -87,7 +80,7 @@ impl Sockets {
         claimed: &mut Vec<NonNull<Header>>,
     ) {
         // A socket that was detached since the edge was heard.
-        let Some(lanes) = self.lanes.get_mut(edge.token as usize) else { return };
+        let Some(lanes) = self.0.get_mut(edge.token as usize) else { return };
         for (lane, concerned) in lanes.iter_mut().zip([edge.readable, edge.writable]) {
             if !concerned {
                 continue;
